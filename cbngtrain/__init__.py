@@ -1,0 +1,1 @@
+"""An incremental build of ClueBot NG's models."""

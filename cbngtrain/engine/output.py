@@ -1,0 +1,32 @@
+"""Files that appear whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from cbngtrain.engine.errors import EngineError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """
+    Open a file for writing that takes the name *path* only when the block ends well.
+
+    The bytes go to a temporary file beside *path*, which is renamed over it at the end and
+    removed if the block raises: no reader ever sees part of a file under its final name.
+
+    Raises:
+        EngineError: The file cannot be written (no such directory, no permission, disk full).
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
