@@ -1,0 +1,166 @@
+"""
+libfann's text format, ``FANN_FLO_2.1``: line by line ``name=value``, in a fixed order.
+
+Written as libfann 2.2 writes it (fann_io.c), read as strictly as its fields matter: what the
+core's networks do not use (cascade training, quickprop) is written with libfann's defaults and
+not looked at when read.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cbngtrain.engine.errors import FormatError
+
+VERSION = "FANN_FLO_2.1"
+
+NEURONS = "neurons (num_inputs, activation_function, activation_steepness)"
+CONNECTIONS = "connections (connected_to_neuron, weight)"
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NEURON = re.compile(rf"\((\d+), (\d+), ({_NUMBER})\)\s*")
+_CONNECTION = re.compile(rf"\((\d+), ({_NUMBER})\)\s*")
+
+
+class Neuron(NamedTuple):
+    """One entry of the file's neurons; inputs and bias neurons are all zeros."""
+
+    num_inputs: int
+    activation: int
+    steepness: float
+
+
+class FannFile(NamedTuple):
+    """
+    What a file says.
+
+    Attributes:
+        sizes: Neurons per layer, inputs first, without the bias neuron that each layer has.
+        neurons: All neurons, layer by layer, each layer's bias neuron last.
+        weights: Shape (n_connections,): neuron by neuron, each from all neurons of the layer
+            before, its bias neuron last.
+    """
+
+    sizes: tuple[int, ...]
+    neurons: tuple[Neuron, ...]
+    weights: npt.NDArray[np.float32]
+
+
+def read(path: Path) -> FannFile:
+    """
+    Return what the file says.
+
+    Raises:
+        FormatError: The file is missing, cut or malformed (with the line), or the network is not
+            a fully connected one, layer to layer, without scaling.
+    """
+    fields = _fields(path)
+    fields.expect("connection_rate", 1)
+    fields.expect("network_type", 0)
+    fields.expect("scale_included", 0)
+    sizes = fields.layer_sizes()
+    neurons = fields.neurons(sizes)
+    return FannFile(sizes, neurons, fields.weights(sizes))
+
+
+class _Field(NamedTuple):
+    """A line ``name=value``."""
+
+    line: int
+    value: str
+
+
+class _Fields:
+    """The lines of one file, by name, and how to read them."""
+
+    def __init__(self, path: Path, fields: dict[str, _Field]) -> None:
+        self.path = path
+        self.fields = fields
+
+    def field(self, name: str) -> _Field:
+        if name not in self.fields:
+            raise FormatError(self.path, f"line {len(self.fields) + 2}", f"{name} is missing")
+        return self.fields[name]
+
+    def error(self, name: str, problem: str) -> FormatError:
+        return FormatError(self.path, f"line {self.field(name).line}", problem)
+
+    def expect(self, name: str, wanted: float) -> None:
+        value = self.field(name).value.strip()
+        if not re.fullmatch(_NUMBER, value) or float(value) != wanted:
+            raise self.error(name, f"{name} is {value[:40]!r}; the engine knows {wanted} only")
+
+    def layer_sizes(self) -> tuple[int, ...]:
+        words = self.field("layer_sizes").value.split()
+        if len(words) < 2 or not all(re.fullmatch(r"\d{1,9}", word) for word in words):
+            raise self.error("layer_sizes", "layer_sizes needs two or more whole numbers")
+        self.expect("num_layers", len(words))
+        if min(map(int, words)) < 2:
+            raise self.error("layer_sizes", "every layer needs a neuron and a bias neuron")
+        return tuple(int(word) - 1 for word in words)
+
+    def neurons(self, sizes: Sequence[int]) -> tuple[Neuron, ...]:
+        neurons = tuple(
+            Neuron(int(num_inputs), int(activation), float(steepness))
+            for num_inputs, activation, steepness in self.entries(NEURONS, _NEURON)
+        )
+        wanted = [0] * (sizes[0] + 1)
+        for n_in, n_out in pairwise(sizes):
+            wanted += [n_in + 1] * n_out + [0]
+        if [neuron.num_inputs for neuron in neurons] != wanted:
+            raise self.error(NEURONS, f"the neurons are not those of fully connected {sizes}")
+        return neurons
+
+    def weights(self, sizes: Sequence[int]) -> npt.NDArray[np.float32]:
+        entries = self.entries(CONNECTIONS, _CONNECTION)
+        count = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+        if len(entries) != count:
+            raise self.error(CONNECTIONS, f"{len(entries)} connections where {count} belong")
+        if [int(neuron) for neuron, _ in entries] != _connected_to(sizes):
+            raise self.error(CONNECTIONS, f"the connections are not those of {sizes}")
+        weights = np.array([weight for _, weight in entries], np.float64)
+        if np.abs(weights).max() > np.finfo(np.float32).max:
+            raise self.error(CONNECTIONS, "a weight is beyond 32-bit floats")
+        return weights.astype(np.float32)
+
+    def entries(self, name: str, entry: re.Pattern[str]) -> list[tuple[str, ...]]:
+        text = self.field(name).value
+        rest = entry.sub("", text).strip()
+        if rest or not text.strip():
+            raise self.error(name, f"cut or malformed near {rest[:40]!r}")
+        return entry.findall(text)
+
+
+def _fields(path: Path) -> _Fields:
+    """Return the lines of *path* by their names."""
+    try:
+        lines = path.read_bytes().decode("ascii").split("\n")
+    except OSError as error:
+        raise FormatError(path, "", f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise FormatError(path, "line 1", f"is not a {VERSION} file") from error
+    if lines[0].strip() != VERSION:
+        raise FormatError(path, "line 1", f"is not a {VERSION} file")
+    fields = {}
+    for number, line in enumerate(lines[1:], 2):
+        if line.strip():
+            name, equals, value = line.partition("=")
+            if not equals or name in fields:
+                raise FormatError(path, f"line {number}", f"unexpected: {line[:40]!r}")
+            fields[name] = _Field(number, value)
+    return _Fields(path, fields)
+
+
+def _connected_to(sizes: Sequence[int]) -> list[int]:
+    """Return, per connection, the number of the neuron that it comes from, inputs from 0."""
+    numbers: list[int] = []
+    first = 0
+    for n_in, n_out in pairwise(sizes):
+        numbers += list(range(first, first + n_in + 1)) * n_out
+        first += n_in + 1
+    return numbers
