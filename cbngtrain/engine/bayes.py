@@ -6,12 +6,17 @@ little-endian 32-bit numbers, edits with the word that were good and that were b
 (core-contract, "Bayes database").
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from berkeleydb import db
 
-from cbngtrain.engine.errors import FormatError
+from cbngtrain.engine.errors import EngineError, FormatError
+from cbngtrain.engine.output import whole_file
 
 EDIT_TOTALS = b"_EDIT_TOTALS"
 """The key whose counts are those of all edits (core-contract, "Bayes database")."""
@@ -23,8 +28,67 @@ VALUE_BYTES = 2 * COUNTS.itemsize
 
 PAGE_SIZE = 4096  # bytes; what the native core's files have
 
+CACHE_BYTES = 16 << 20  # Berkeley DB's own 256 KB make it write pages more than once
 
-def read_database(path: Path) -> dict[bytes, tuple[int, int]]:
+MIN_EDITS = 3  # words of fewer edits are pruned (core-contract, "Bayes database")
+MIN_DEVIATION = np.float32(0.15)  # of p from 0.5; words nearer than that are pruned (same place)
+
+WordCounts = dict[bytes, tuple[int, int]]
+"""Word → edits with it that were good, and that were bad."""
+
+
+def vandalism_share(words: Mapping[bytes, tuple[int, int]]) -> npt.NDArray[np.float32]:
+    """
+    Return, per word, p = (b/B) / (b/B + g/G), all in 32-bit floats.
+
+    Returns:
+        Shape (n_words,), each in 0…1; NaN where the edits are all good or all bad.
+    """
+    counts = _counts(words).astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        good, bad = (counts / np.array(words[EDIT_TOTALS], np.float32)).T
+        return np.asarray(bad / (bad + good), np.float32)
+
+
+def pruned(words: WordCounts) -> WordCounts:
+    """
+    Return the words that tell good from bad, and `EDIT_TOTALS`.
+
+    A word goes if ``|0.5 - p| < MIN_DEVIATION`` in 32-bit floats or it has fewer than `MIN_EDITS`
+    edits; one whose p is NaN stays, as in the native core.
+    """
+    deviation = np.abs(np.float32(0.5) - vandalism_share(words))
+    goes = (deviation < MIN_DEVIATION) | (_counts(words).sum(axis=1) < MIN_EDITS)
+    return {
+        word: counts
+        for (word, counts), is_gone in zip(words.items(), goes.tolist(), strict=True)
+        if not is_gone or word == EDIT_TOTALS
+    }
+
+
+def write_database(path: Path, words: Mapping[bytes, tuple[int, int]]) -> None:
+    """
+    Write *words* as a database, in key order, so that its pages fill one after the other.
+
+    Raises:
+        EngineError: The file cannot be written; what was there under its name is unchanged.
+    """
+    keys = sorted(words)
+    values = np.array([words[key] for key in keys], COUNTS).tobytes()
+    with whole_file(path) as file, _tree() as tree:
+        try:
+            tree.set_pagesize(PAGE_SIZE)
+            tree.set_cachesize(0, CACHE_BYTES)
+            # In the file that whole_file has just made, and will give its name.
+            tree.open(file.name, dbtype=db.DB_BTREE, flags=db.DB_CREATE | db.DB_TRUNCATE)
+            for i, key in enumerate(keys):
+                tree.put(key, values[VALUE_BYTES * i : VALUE_BYTES * (i + 1)])
+            tree.close()  # writes what is left in the cache, so it can fail
+        except db.DBError as error:
+            raise EngineError(f"{path}: cannot be written: {_reason(error)}") from error
+
+
+def read_database(path: Path) -> WordCounts:
     """
     Return a database's words, in byte order, with their counts: word → (good, bad).
 
@@ -49,23 +113,35 @@ def read_database(path: Path) -> dict[bytes, tuple[int, int]]:
     return words
 
 
+def _counts(words: Mapping[bytes, tuple[int, int]]) -> npt.NDArray[np.int64]:
+    """Return the counts of *words*, shape (n_words, 2): good, bad."""
+    return np.array(list(words.values()), np.int64).reshape(-1, 2)
+
+
 def _items(path: Path) -> list[tuple[bytes, bytes]]:
     """Return all keys and values of the B-tree, in key order; FormatError as `read_database`."""
     try:
         db.DB().verify(str(path))
-        tree = db.DB()
-        try:
+        with _tree() as tree:
             tree.open(str(path), dbtype=db.DB_BTREE, flags=db.DB_RDONLY)
             items: list[tuple[bytes, bytes]] = tree.items()  # one loop in C, no cursor in Python
-        finally:
-            tree.close()
+            return items
     except db.DBNoSuchFileError as error:
         raise FormatError(path, "", "does not exist") from error
     except (db.DBError, ValueError) as error:
-        raise FormatError(path, "", f"is not a whole Berkeley DB B-tree ({_reason(error)})") from (
-            error
-        )
-    return items
+        problem = f"is not a whole Berkeley DB B-tree ({_reason(error)})"
+        raise FormatError(path, "", problem) from error
+
+
+@contextmanager
+def _tree() -> Iterator[Any]:
+    """Yield a new Berkeley DB handle (the library has no types), closed at the end."""
+    tree = db.DB()
+    try:
+        yield tree
+    finally:
+        with suppress(db.DBError):  # closing after an error fails again
+            tree.close()
 
 
 def _reason(error: Exception) -> str:
