@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from cbngtrain.engine.bayes import EDIT_TOTALS, WordCounts, read_database, vandalism_share
 from cbngtrain.engine.errors import EngineError
 
