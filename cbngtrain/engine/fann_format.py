@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,41 @@ VERSION = "FANN_FLO_2.1"
 
 NEURONS = "neurons (num_inputs, activation_function, activation_steepness)"
 CONNECTIONS = "connections (connected_to_neuron, weight)"
+
+_HEADER = """FANN_FLO_2.1
+num_layers={num_layers}
+learning_rate=0.700000
+connection_rate=1.000000
+network_type=0
+learning_momentum=0.000000
+training_algorithm=2
+train_error_function=1
+train_stop_function=0
+cascade_output_change_fraction=0.010000
+quickprop_decay=-0.000100
+quickprop_mu=1.750000
+rprop_increase_factor=1.200000
+rprop_decrease_factor=0.500000
+rprop_delta_min=0.000000
+rprop_delta_max=50.000000
+rprop_delta_zero=0.100000
+cascade_output_stagnation_epochs=12
+cascade_candidate_change_fraction=0.010000
+cascade_candidate_stagnation_epochs=12
+cascade_max_out_epochs=150
+cascade_min_out_epochs=50
+cascade_max_cand_epochs=150
+cascade_min_cand_epochs=50
+cascade_num_candidate_groups=2
+bit_fail_limit=3.49999994039535522461e-01
+cascade_candidate_limit=1.00000000000000000000e+03
+cascade_weight_multiplier=4.00000005960464477539e-01
+cascade_activation_functions_count=10
+cascade_activation_functions=3 5 7 8 10 11 14 15 16 17{blank}
+cascade_activation_steepnesses_count=4
+cascade_activation_steepnesses=2.50000000000000000000e-01 5.00000000000000000000e-01 \
+7.50000000000000000000e-01 1.00000000000000000000e+00{blank}"""
+"""libfann's defaults, which the core leaves as they are, in libfann's order (fann_io.c)."""
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _NEURON = re.compile(rf"\((\d+), (\d+), ({_NUMBER})\)\s*")
@@ -68,6 +103,36 @@ def read(path: Path) -> FannFile:
     return FannFile(sizes, neurons, fields.weights(sizes))
 
 
+def write(out: BinaryIO, file: FannFile) -> None:
+    """Write *file* to *out* as libfann does: 21 digits, which give each 32-bit float back."""
+    layer_sizes = [size + 1 for size in file.sizes]
+    connected_to = _connected_to(file.sizes)
+    lines = (
+        _HEADER.format(num_layers=len(layer_sizes), blank=" "),
+        "layer_sizes=" + "".join(f"{size} " for size in layer_sizes),
+        "scale_included=0",
+        f"{NEURONS}=" + "".join(f"({n}, {kind}, {s:.20e}) " for n, kind, s in file.neurons),
+        f"{CONNECTIONS}="
+        + "".join(f"({i}, {w:.20e}) " for i, w in zip(connected_to, file.weights, strict=True)),
+    )
+    out.write("".join(f"{line}\n" for line in lines).encode("ascii"))
+
+
+def neurons_of(sizes: Sequence[int], kinds: Sequence[tuple[int, float]]) -> tuple[Neuron, ...]:
+    """
+    Return the neurons of a fully connected network, each layer's bias neuron last.
+
+    Args:
+        sizes: As in `FannFile`.
+        kinds: Activation and steepness of each layer after the first.
+    """
+    unconnected = Neuron(0, 0, 0.0)
+    neurons = [unconnected] * (sizes[0] + 1)
+    for (n_in, n_out), (activation, steepness) in zip(pairwise(sizes), kinds, strict=True):
+        neurons += [Neuron(n_in + 1, activation, steepness)] * n_out + [unconnected]
+    return tuple(neurons)
+
+
 class _Field(NamedTuple):
     """A line ``name=value``."""
 
@@ -109,10 +174,8 @@ class _Fields:
             Neuron(int(num_inputs), int(activation), float(steepness))
             for num_inputs, activation, steepness in self.entries(NEURONS, _NEURON)
         )
-        wanted = [0] * (sizes[0] + 1)
-        for n_in, n_out in pairwise(sizes):
-            wanted += [n_in + 1] * n_out + [0]
-        if [neuron.num_inputs for neuron in neurons] != wanted:
+        wanted = neurons_of(sizes, [(0, 0.0)] * (len(sizes) - 1))
+        if [neuron.num_inputs for neuron in neurons] != [neuron.num_inputs for neuron in wanted]:
             raise self.error(NEURONS, f"the neurons are not those of fully connected {sizes}")
         return neurons
 

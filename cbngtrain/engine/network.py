@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +100,15 @@ def load_network(path: Path) -> Network:
         layers.append(Layer(np.ascontiguousarray(block.T), activation, steepness))
         first += n_out + 1
     return Network(tuple(layers))
+
+
+def write_network(file: BinaryIO, network: Network) -> None:
+    """Write *network* in libfann's text format."""
+    kinds = [(int(layer.activation), layer.steepness) for layer in network.layers]
+    weights = np.concatenate([layer.weights.T.ravel() for layer in network.layers])
+    sizes = network.sizes
+    neurons = fann_format.neurons_of(sizes, kinds)
+    fann_format.write(file, fann_format.FannFile(sizes, neurons, weights))
 
 
 def _alike(path: Path, neurons: Sequence[fann_format.Neuron]) -> tuple[Activation, float]:
