@@ -1,0 +1,451 @@
+"""
+One build: here fingerprint, store and dispatcher meet.
+
+doit decides whether to look; `Build.make` looks, and the store decides whether to work. What is
+known of an artifact is kept in its *reference*, ``build/{slug}/{artifact}``: one line with
+meaning, digest, size and the fingerprint that made it. A reference says what stands in the store;
+it is written after the record was read there.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from cbngtrain import dump
+from cbngtrain.canonical import digest_of
+from cbngtrain.errors import (
+    BlobNotFound,
+    DispatchError,
+    FormatError,
+    OverlapError,
+    StoreError,
+)
+from cbngtrain.plan import Plan
+from cbngtrain.review import ReviewService
+from cbngtrain.settings import Settings
+from cbngtrain.step import (
+    FORMAT,
+    Artifact,
+    Digest,
+    Fingerprint,
+    Made,
+    Record,
+    Source,
+    Step,
+    digest,
+    fingerprint,
+    fingerprint_of,
+)
+from cbngtrain.store import Store
+
+log = logging.getLogger(__name__)
+
+DIRECTORY = Path("build")  # in the working directory
+EDITS = "edits.xml"  # a source's record: the canonical edit set
+EDIT_IDS = "edit-ids.txt"  # a source's record: its EditIDs, one a line
+
+
+class Dispatcher(Protocol):
+    """A place where steps run. It reports through the store and by raising, in no other way."""
+
+    def run(self, step: Step, key: Fingerprint, inputs: Mapping[str, Made]) -> None:
+        """
+        Run *step*, leaving its blobs and its record in the store.
+
+        Raises:
+            BlobNotFound: An input is not in the store, or had rotted there.
+            DispatchError: The step could not be run, failed or took too long.
+        """
+
+
+def realise(
+    step: Step, inputs: Mapping[str, Made], store: Store, dispatcher: Dispatcher
+) -> tuple[Record, bool]:
+    """
+    Return the record of *step* on *inputs*, running it only if nobody has yet.
+
+    Returns:
+        The record that stands, and whether the step was run for it.
+
+    Raises:
+        DispatchError: The step could not be run, failed or took too long.
+        StoreError: The store could not be reached, or an input is not in it.
+    """
+    key = fingerprint(step, inputs)
+    with one_at_a_time(key, step.name):
+        if record := store.find(key):
+            log.info("%s: already built as %.12s", step.name, key)
+            return record, False
+        log.info("%s: building as %.12s", step.name, key)
+        log.debug("%s: fingerprint of %s", step.name, json.dumps(step.parts(inputs)))
+        dispatcher.run(step, key, inputs)
+        if record := store.find(key):
+            return record, True
+    raise DispatchError(f"{step.name} ended without leaving its record {key} in the store")
+
+
+@contextmanager
+def one_at_a_time(key: str, name: str) -> Iterator[None]:
+    """
+    Hold the lock on *key* for this machine, waiting (and saying so) while another build has it.
+
+    The lock is a ``flock`` on a file of this user, so it ends with its holder, however that ends.
+    The holder removes the file; who gets the lock of a file that was removed meanwhile tries again.
+    """
+    directory = Path(tempfile.gettempdir()) / f"cbngtrain-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if directory.stat().st_uid != os.getuid():
+        raise DispatchError(f"{directory} belongs to somebody else; set TMPDIR to a place of yours")
+    path = directory / f"{key}.lock"
+    while True:
+        with path.open("wb") as file:
+            _lock(file.fileno(), name)
+            if not (path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _lock(descriptor: int, name: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.warning("%s: another build on this machine is at it; waiting for it", name)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+# References ------------------------------------------------------------------------------------
+
+
+def read_reference(path: Path) -> Made | None:
+    """Return what the reference *path* tells, or None if there is none that can be read."""
+    try:
+        meaning, own, size, by = path.read_text(encoding="ascii").split()
+        artifact = Artifact("", digest(own), digest(meaning), int(size))
+        return Made(artifact, Fingerprint(digest(by)))
+    except (OSError, ValueError, FormatError):
+        return None
+
+
+def write_reference(path: Path, made: Made) -> None:
+    """Write the reference *path*, whole or not at all; leave it alone if it says so already."""
+    artifact = made.artifact
+    line = f"{artifact.meaning} {artifact.digest} {artifact.size} {made.by}\n"
+    with suppress(OSError):
+        if path.read_text(encoding="ascii") == line:
+            return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{threading.get_ident()}.part")
+    part.write_text(line, encoding="ascii")
+    part.replace(path)
+
+
+class Scratch:
+    """Directories for the time of a build; those of builds that died are removed at the start."""
+
+    def __init__(self, root: Path = DIRECTORY / ".scratch") -> None:
+        """*root* is where the directories of all builds in this working directory are."""
+        self._root = root
+
+    @contextmanager
+    def directory(self, name: str) -> Iterator[Path]:
+        """Give an empty directory whose name begins with *name*; it goes when the block ends."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        prefix = name.replace("/", "-").replace(":", "-")[:60]
+        with tempfile.TemporaryDirectory(prefix=f"{prefix}-", dir=self._root) as path:
+            yield Path(path)
+
+    def clear(self) -> None:
+        """Remove what dead builds left; call it only while no other build can be at work here."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+# A build ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a source's URL answered in this build: the record of its canonical form."""
+
+    record: Record
+    counts: dump.Counts
+
+    @classmethod
+    def of(cls, record: Record) -> "Answer":
+        """Return what *record*, a source's, tells."""
+        return cls(record, dump.Counts(**record.about["counts"]))
+
+
+class Build:
+    """
+    The verbs of one build, for the tasks: `ask` a source, `make` a step, `publish` an edit set.
+
+    Every verb returns a dict for the reporter: ``did`` (``changed``, ``unchanged``, ``built``,
+    ``found``, ``published``) and ``why``.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        dispatcher: Dispatcher,
+        settings: Settings,
+        *,
+        instance: str = "",
+    ) -> None:
+        """
+        Args:
+            plan: All edit sets, sources and steps.
+            store: Where results are.
+            dispatcher: Where steps run.
+            settings: The machine's.
+            instance: The name that instances must have; else the time now.
+        """
+        self.plan = plan
+        self.store = store
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self.has_asked_name = bool(instance)
+        self.instance = instance or time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+        self.scratch = Scratch()
+        self._review = ReviewService(settings.review_url)
+        self._answers: dict[str, Answer] = {}
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._missing: set[Digest] | None = None
+
+    # References
+
+    def reference(self, slug: str, artifact: str) -> Path:
+        """Return where the reference to *artifact* of the edit set *slug* is."""
+        return DIRECTORY / slug / artifact
+
+    def inputs(self, step: Step) -> dict[str, Made]:
+        """
+        Return what *step* reads, by path in its working directory, as the references have it.
+
+        Raises:
+            StoreError: A reference is missing: what makes it has not been looked at yet.
+        """
+        found = {}
+        for path, artifact in step.recipe.reads.items():
+            made = read_reference(self.reference(step.slug, artifact))
+            if made is None:
+                raise StoreError(
+                    f"{step.name}: {self.reference(step.slug, artifact)} is missing or malformed; "
+                    f"run `doit {self.plan.maker(step.slug, artifact).name}`"
+                )
+            found[path] = replace(made, artifact=replace(made.artifact, name=artifact))
+        return found
+
+    def is_stored(self, slug: str, artifacts: list[str]) -> bool:
+        """
+        Return whether the store has what the references to *artifacts* name.
+
+        The first question of a build asks for all references at once; the answer is remembered.
+        """
+        found = [read_reference(self.reference(slug, artifact)) for artifact in artifacts]
+        if self._missing is None:
+            self._missing = self.store.missing(self._referenced())
+        return all(made and made.artifact.digest not in self._missing for made in found)
+
+    def _referenced(self) -> set[Digest]:
+        """Return the digests that the references of the whole plan name."""
+        artifacts = [
+            (slug, leaf.artifact)
+            for slug, steps in self.plan.steps.items()
+            for step in steps
+            for leaf in step.recipe.leaves
+        ]
+        found = (read_reference(self.reference(*artifact)) for artifact in artifacts)
+        return {made.artifact.digest for made in found if made}
+
+    # Sources
+
+    def ask(self, source: Source) -> dict[str, str]:
+        """
+        Ask *source* and refer to its answer.
+
+        Raises:
+            ReviewError: It cannot be asked.
+            FormatError: Its answer is no edit set.
+            OverlapError: It is a trial set that shares edits with the training set, and the
+                settings refuse that.
+        """
+        answer = self._answer(source.url)
+        reference = self.reference(source.slug, source.artifact)
+        before = read_reference(reference)
+        made = Made(answer.record.artifact(EDITS), answer.record.fingerprint)
+        write_reference(reference, made)
+        is_same = before is not None and before.artifact.meaning == made.artifact.meaning
+        shared = self._shared(source) if source.role == "trial" else 0
+        why = f"{answer.counts}" + (
+            f"; {shared} of them also in the training set" if shared else ""
+        )
+        if not is_same:
+            log.info("%s: %s", source.name, why)
+        return {"did": "unchanged" if is_same else "changed", "why": why}
+
+    def _answer(self, url: str) -> Answer:
+        """Return what *url* answers, asked once in a build."""
+        with self._locks[url]:
+            if url not in self._answers:
+                self._answers[url] = self._young_answer(url) or self._fresh_answer(url)
+            return self._answers[url]
+
+    def _young_answer(self, url: str) -> Answer | None:
+        """Return the last answer of *url* if it is young enough not to be asked for again."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            asked = json.loads(self._asked_path(url).read_bytes())
+            is_young = time.time() - asked["at"] < self._settings.source_max_age
+            if is_young and (record := self.store.find(Fingerprint(asked["fingerprint"]))):
+                return Answer.of(record)
+        return None
+
+    def _asked_path(self, url: str) -> Path:
+        """Return where it is kept when *url* was asked last."""
+        return DIRECTORY / ".asked" / fingerprint_of({"url": url})
+
+    def _fresh_answer(self, url: str) -> Answer:
+        """Download *url*; the same raw bytes are not parsed again."""
+        with self.scratch.directory("download") as directory:
+            raw = directory / "raw"
+            self._review.download(url, raw)
+            parts = {
+                "format": FORMAT,
+                "source": {"canonical": dump.VERSION, "raw": digest_of(raw)},
+            }
+            key = fingerprint_of(parts)
+            with one_at_a_time(key, url):
+                record = self.store.find(key) or self._canonical(raw, url, key, parts)
+        asked = {"url": url, "at": time.time(), "fingerprint": record.fingerprint}
+        self._asked_path(url).parent.mkdir(parents=True, exist_ok=True)
+        self._asked_path(url).write_text(json.dumps(asked), encoding="ascii")
+        return Answer.of(record)
+
+    def _canonical(self, raw: Path, url: str, key: Fingerprint, parts: dict[str, Any]) -> Record:
+        """Bring the dump *raw* into canonical form and keep its record."""
+        edits, ids = raw.with_name(EDITS), raw.with_name(EDIT_IDS)
+        counts, edit_ids = dump.canonicalise(raw, edits, url)
+        ids.write_text("".join(f"{edit_id}\n" for edit_id in edit_ids), encoding="ascii")
+        artifacts = []
+        for path in (edits, ids):
+            added = self.store.add(path)
+            artifacts.append(Artifact(path.name, added, added, path.stat().st_size))
+        about = {"url": url, "counts": {**asdict(counts)}}
+        return self.store.keep(Record(key, tuple(artifacts), None, parts, about=about))
+
+    def _shared(self, trial: Source) -> int:
+        """Return how many edits of *trial* are in its training set too. Raises OverlapError."""
+        edit_set = self.plan.edit_set(trial.slug)
+        train_ids, trial_ids = (
+            self._edit_ids(self._answer(source.url).record) for source in edit_set.sources
+        )
+        shared = sorted(train_ids & trial_ids)
+        if shared and self._settings.overlap == "refuse":
+            raise OverlapError(
+                f"{edit_set.name}: {len(shared)} of {len(trial_ids)} trial edits are in the "
+                f"training set too, EditID {shared[0]} first; remove them from one of the groups "
+                "at the review service, or set CBNG_OVERLAP=report"
+            )
+        return len(shared)
+
+    def _edit_ids(self, record: Record) -> set[int]:
+        """Return the EditIDs of a source's record."""
+        with self.scratch.directory("edit-ids") as directory:
+            path = directory / EDIT_IDS
+            self.store.fetch(record.artifact(EDIT_IDS).digest, path)
+            return set(map(int, path.read_text(encoding="ascii").split()))
+
+    # Steps
+
+    def make(self, step: Step) -> dict[str, str]:
+        """
+        Look for the record of *step*, run it if there is none, and refer to what it left.
+
+        An input that is not in the store any more, or has rotted there, is made again first.
+
+        Raises:
+            TrainerError: The step, or an input that had to be made again, failed.
+        """
+        why = "; ".join(self.reasons(step))
+        began = time.monotonic()
+        record, is_built = self._with_inputs_healed(step)
+        for artifact in record.artifacts:
+            made = Made(artifact, record.fingerprint)
+            write_reference(self.reference(step.slug, artifact.name), made)
+        if not is_built:
+            return {"did": "found", "why": ""}
+        return {"did": "built", "why": why, "seconds": f"{time.monotonic() - began:.1f}"}
+
+    def _with_inputs_healed(self, step: Step) -> tuple[Record, bool]:
+        """Realise *step*; make again each input that turns out to be lost."""
+        for _ in step.recipe.reads:
+            try:
+                return realise(step, self.inputs(step), self.store, self._dispatcher)
+            except BlobNotFound as lost:
+                self._heal(step, lost)
+        return realise(step, self.inputs(step), self.store, self._dispatcher)
+
+    def _heal(self, step: Step, lost: BlobNotFound) -> None:
+        """Make again what makes the input of *step* whose blob is lost."""
+        for path, made in self.inputs(step).items():
+            if made.artifact.digest == lost.digest:
+                maker = self.plan.maker(step.slug, step.recipe.reads[path])
+                log.warning("%s: %s; making %s again", step.name, lost, maker.name)
+                self._make_again(maker)
+                return
+        raise lost
+
+    def _make_again(self, maker: Source | Step) -> None:
+        """Ask or make *maker*, whose artifact is lost."""
+        if isinstance(maker, Step):
+            self.make(maker)
+            return
+        self._answers.pop(maker.url, None)
+        self._asked_path(maker.url).unlink(missing_ok=True)
+        self.ask(maker)
+
+    def reasons(self, step: Step) -> list[str]:
+        """Return what differs from when *step* was last part of a complete build."""
+        head = self.store.head(step.slug).get("steps", {}).get(step.recipe.name)
+        if not head:
+            return ["no record"]
+        before = self.store.find(head["fingerprint"])
+        if before is None:
+            return [f"the record {head['fingerprint']:.12} or a blob of it is gone"]
+        return changes(before.parts, step.parts(self.inputs(step))) or ["no record"]
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
+    """Return what differs between two fingerprints' parts: ``name old → new``, digests cut."""
+    told = []
+    for name in sorted({*before, *now}):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            told += changes(old, new, f"{path}{name}.")
+        elif old != new:
+            told.append(f"{path}{name} {_short(old)} → {_short(new)}")
+    return told
+
+
+def _short(value: object) -> str:
+    """Return *value* for people: digests shortened, all else in full."""
+    if isinstance(value, str) and len(value) == 64:
+        return value[:12]
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "nothing" if value is None else str(value)

@@ -1,0 +1,265 @@
+"""
+Canonical forms and output checks, by artifact kind.
+
+A form says what an artifact means: the sha256 of its canonical form is its *meaning*, of which
+fingerprints are made. A check says what an artifact must look like before a record may name it,
+because the native core's exit status proves nothing.
+
+Both are small enough to be spelt in shell as well, with coreutils and ``print_bayes_db``, where a
+step runs in a pod without Python.
+"""
+
+import hashlib
+import mmap
+import re
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+from berkeleydb import db
+
+from cbngtrain.errors import FormatError
+from cbngtrain.step import Artifact, Digest, Leaf
+
+TOTALS = b"_EDIT_TOTALS"  # the word under which the core counts edits
+
+_CHUNK = 1 << 20  # bytes
+
+
+def digest_of(path: Path) -> Digest:
+    """Return the sha256 of the bytes of *path*."""
+    with path.open("rb") as file:
+        return Digest(hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def artifact_of(leaf: Leaf, directory: Path) -> Artifact:
+    """
+    Return what the command left for *leaf* in *directory*.
+
+    Raises:
+        FormatError: It is missing, or its check fails.
+    """
+    path = directory / leaf.path
+    if not path.is_file():
+        raise FormatError(leaf.path, "", "the command did not leave it")
+    CHECKS[leaf.check](path, directory)
+    return Artifact(leaf.artifact, digest_of(path), FORMS[leaf.form](path), path.stat().st_size)
+
+
+# Canonical forms -------------------------------------------------------------------------------
+
+
+def _raw(path: Path) -> Digest:
+    """The bytes themselves."""
+    return digest_of(path)
+
+
+def _lines(path: Path) -> Digest:
+    """The sorted lines, byte by byte: threads write them in any order."""
+    with path.open("rb") as file:
+        return _digest_of_sorted(iter(partial(file.read, _CHUNK), b""))
+
+
+def _rows(path: Path) -> Digest:
+    """The header, then the sorted rows, each an edit's input and output line joined by a space."""
+    with path.open("rb") as file:
+        header = file.readline()
+        rows = (line.rstrip(b"\n") + b" " + file.readline() for line in file)
+        return _digest_of_sorted(rows, header)
+
+
+def _bayes_db(path: Path) -> Digest:
+    """``_EDIT_TOTALS good bad``, then the sorted lines ``word good bad``."""
+    counts = read_bayes_db(path)
+    good, bad = counts.pop(TOTALS, (0, 0))
+    lines = sorted(b"%b %d %d\n" % (word, *count) for word, count in counts.items())
+    sha256 = hashlib.sha256(b"%b %d %d\n" % (TOTALS, good, bad))
+    for line in lines:
+        sha256.update(line)
+    return Digest(sha256.hexdigest())
+
+
+FORMS: Mapping[str, Callable[[Path], Digest]] = {
+    "raw": _raw,
+    "lines": _lines,
+    "rows": _rows,
+    "bayes-db": _bayes_db,
+}
+"""Canonical form → the function that returns the meaning of a file."""
+
+
+def _digest_of_sorted(text: Iterable[bytes], header: bytes = b"") -> Digest:
+    """
+    Return the sha256 of *header* and the lines of *text*, given in pieces, in byte order.
+
+    The sorting is coreutils': it uses the disk where memory is short, and is to the letter what a
+    pod does.
+    """
+    with subprocess.Popen(
+        ["sort"],  # noqa: S607 - coreutils, wherever the system keeps them
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+    ) as sort:
+        assert sort.stdin
+        assert sort.stdout
+        sort.stdin.writelines(text)  # sort answers only when its input has ended
+        sort.stdin.close()
+        sha256 = hashlib.sha256(header)
+        while chunk := sort.stdout.read(_CHUNK):
+            sha256.update(chunk)
+    return Digest(sha256.hexdigest())
+
+
+def read_bayes_db(path: Path) -> dict[bytes, tuple[int, int]]:
+    """
+    Return word → (good edits, bad edits) of a Bayes database.
+
+    Raises:
+        FormatError: It is no such database, or a value is not two unsigned 32-bit numbers.
+    """
+    base = db.DB()
+    try:
+        base.open(str(path), dbtype=db.DB_BTREE, flags=db.DB_RDONLY)
+        items = base.items()
+    except db.DBError as error:
+        raise FormatError(path.name, "", f"no Berkeley DB database: {error}") from error
+    finally:
+        base.close()
+    if any(len(value) != 8 for _, value in items):
+        raise FormatError(path.name, "", "a value is not two 32-bit numbers")
+    return {
+        word: (int.from_bytes(value[:4], "little"), int.from_bytes(value[4:], "little"))
+        for word, value in items
+    }
+
+
+# Checks ----------------------------------------------------------------------------------------
+
+
+def _check_bayes_words(path: Path, directory: Path) -> None:
+    """Lines ``0 word`` or ``1 word``, a block per edit, no more blocks than edits."""
+    data = _bytes_of(path)
+    if bad := _NOT_A_WORD.search(data):
+        line = data[: bad.start()].count(b"\n") + 1
+        raise FormatError(path.name, f"line {line}", "not a 0 or 1, a space and a word")
+    blocks = sum(1 for _ in _BLOCK.finditer(data))
+    if not data[2:].startswith(TOTALS + b"\n"):
+        raise FormatError(path.name, "line 1", f"does not begin with {TOTALS.decode()}")
+    if blocks > (edits := _edits_in(directory)):
+        raise FormatError(path.name, "", f"tells of {blocks} edits, but there are only {edits}")
+
+
+def _check_ann_rows(path: Path, directory: Path) -> None:
+    """A header, and for every edit a line of inputs and one of outputs, nothing but numbers."""
+    data = _bytes_of(path)
+    head = _HEADER.match(data)
+    if not head:
+        raise FormatError(path.name, "line 1", "not a header of three numbers")
+    rows, inputs, outputs = map(int, head.groups())
+    lines = data.count(b"\n") - 1
+    spaces = data.count(b" ") - 2
+    foreign = data.translate(None, b"0123456789.-\n ")
+    if rows != (edits := _edits_in(directory)):
+        raise FormatError(path.name, "line 1", f"{rows} rows for {edits} edits")
+    if lines != 2 * rows or spaces != rows * (inputs + outputs - 2):
+        raise FormatError(path.name, "", f"is not {rows} rows of {inputs} and {outputs} numbers")
+    if foreign:
+        raise FormatError(path.name, "", f"holds more than numbers: {foreign[:20]!r}")
+
+
+def _check_bayes_db(path: Path, _directory: Path) -> None:
+    """A database that counted at least one edit."""
+    if sum(read_bayes_db(path).get(TOTALS, (0, 0))) < 1:
+        raise FormatError(path.name, "", "counts no edits")
+
+
+def _check_network(path: Path, directory: Path) -> None:
+    """A whole network with as many inputs as the training data, and no weight that is no number."""
+    data = _bytes_of(path)
+    sizes = _LAYERS.search(data)
+    is_whole = data.startswith(b"FANN_FLO_2.1\n") and b"\nconnections (" in data and sizes
+    if not is_whole or not sizes:
+        raise FormatError(path.name, "", "is not a whole network")
+    if b"nan" in data or b"inf" in data:
+        raise FormatError(path.name, "", "has a weight that is no number")
+    with (directory / "data" / "main_ann_train.dat").open("rb") as file:
+        wanted = int(file.readline().split()[1])
+    if int(sizes[1]) != wanted + 1:  # and the bias neuron
+        raise FormatError(path.name, "", f"has {int(sizes[1]) - 1} inputs instead of {wanted}")
+
+
+def _check_trial_report(path: Path, directory: Path) -> None:
+    """A report on as many edits as there are, in which every rate is a number."""
+    text = path.read_bytes()
+    told = re.search(rb"^Trial set: (\d+) Edits", text, re.MULTILINE)
+    edits = _edits_in(directory)
+    if not told or int(told[1]) != edits:
+        raise FormatError(path.name, "", f"does not report on the {edits} edits of the trial set")
+    if b"nan" in text:
+        raise FormatError(
+            path.name, "", "a rate is no number: the trial set needs vandalism and constructive"
+        )
+
+
+def _check_table(path: Path, _directory: Path) -> None:
+    """A line of headings, and a whole last line."""
+    text = path.read_bytes()
+    if not text.startswith(b"#") or not text.endswith(b"\n"):
+        raise FormatError(path.name, "", "is not a whole table with a line of headings")
+
+
+def _check_trial_details(path: Path, directory: Path) -> None:
+    """A line for every edit."""
+    data = _bytes_of(path)
+    lines = sum(1 for _ in _DETAIL.finditer(data))
+    is_whole = data[-1:] == b"\n" and data.count(b"\n") == lines
+    if not is_whole or lines != (edits := _edits_in(directory)):
+        raise FormatError(path.name, "", f"has {lines} whole lines for {edits} edits")
+
+
+def _check_edit_set(path: Path, _directory: Path) -> None:
+    """XML to its closing tag."""
+    data = _bytes_of(path)
+    if not data[-64:].rstrip().endswith(b"</WPEditSet>"):
+        raise FormatError(path.name, "", "does not end with </WPEditSet>")
+
+
+CHECKS: Mapping[str, Callable[[Path, Path], None]] = {
+    "bayes-words": _check_bayes_words,
+    "bayes-db": _check_bayes_db,
+    "ann-rows": _check_ann_rows,
+    "network": _check_network,
+    "trial-report": _check_trial_report,
+    "trial-details": _check_trial_details,
+    "table": _check_table,
+    "edit-set": _check_edit_set,
+}
+"""
+Check → the function that raises FormatError.
+
+It takes the file and the directory in which the command ran, with the inputs beside it.
+"""
+
+_NOT_A_WORD = re.compile(rb"(?m)^(?![01] [^\n]+\n)(?=[^\n]|\n)")
+_BLOCK = re.compile(rb"(?m)^[01] " + TOTALS + rb"$")
+_HEADER = re.compile(rb"(\d+) (\d+) (\d+)\n")
+_LAYERS = re.compile(rb"(?m)^layer_sizes=(\d+) ")
+_DETAIL = re.compile(rb"(?m)^editid=[^,\n]+, [^\n]+$")
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Return the bytes of *path*; raises FormatError for an empty file."""
+    if data := path.read_bytes():
+        return data
+    raise FormatError(path.name, "", "is empty")
+
+
+def _edits_in(directory: Path) -> int:
+    """Return how many edits the step's edit set has; canonical XML has a line for each."""
+    with (
+        (directory / "edits.xml").open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        return sum(1 for _ in re.finditer(rb"(?m)^<WPEdit>$", data))

@@ -1,0 +1,246 @@
+"""
+Edit groups → edit sets → the plan of all sources and steps. Pure.
+
+The rules of pairing are the review service's: a group belongs to the edit set named after its
+parent, or after itself; `edit_sets` has them in order.
+"""
+
+import hashlib
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cbngtrain.errors import PlanError
+from cbngtrain.recipes import RECIPES
+from cbngtrain.review import EditGroup
+from cbngtrain.step import Digest, Recipe, Source, Step, problem_with_target
+
+log = logging.getLogger(__name__)
+
+FALLBACKS = (
+    ("Original Testing Training Set - Random Edits 50/50", "Trial"),
+    ("Sampled Main Namespace Edits", "Generic"),
+)
+"""Edit set and type of the groups that those without a trial group are tried on; first wins."""
+
+_LONGEST_SLUG = 80  # characters; it is part of file and pod names
+
+
+@dataclass(frozen=True, slots=True)
+class EditSet:
+    """
+    What one model is trained and tried on.
+
+    Attributes:
+        name: The *target* in the store.
+        slug: The name in ``[a-z0-9-]``, unique among the edit sets of a plan.
+        training: The training dump's URL.
+        trial: The trial dump's URL, or None.
+    """
+
+    name: str
+    slug: str
+    training: str
+    trial: str | None
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What must be downloaded for it."""
+        train = Source(self.slug, "train", self.training)
+        return (train, Source(self.slug, "trial", self.trial)) if self.trial else (train,)
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """
+    What the steps of a plan run.
+
+    Attributes:
+        core: What stands for the core: ``{"engine": digest}`` or ``{"core": digest}``.
+        conf: The digest of its configuration.
+        seed: Of the networks' start weights.
+    """
+
+    core: Mapping[str, str]
+    conf: Digest
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All edit sets with their sources and steps; an edit set's steps stand in building order."""
+
+    edit_sets: tuple[EditSet, ...]
+    steps: Mapping[str, tuple[Step, ...]]
+
+    def edit_set(self, slug: str) -> EditSet:
+        """Return the edit set of that slug. Raises PlanError."""
+        for edit_set in self.edit_sets:
+            if edit_set.slug == slug:
+                return edit_set
+        known = ", ".join(edit_set.slug for edit_set in self.edit_sets)
+        raise PlanError(f"there is no edit set {slug!r}; known are: {known or 'none'}")
+
+    def maker(self, slug: str, artifact: str) -> Source | Step:
+        """Return what makes *artifact* of the edit set *slug*. Raises PlanError."""
+        for source in self.edit_set(slug).sources:
+            if source.artifact == artifact:
+                return source
+        for step in self.steps[slug]:
+            if any(leaf.artifact == artifact for leaf in step.recipe.leaves):
+                return step
+        raise PlanError(f"nothing makes {artifact!r} for the edit set {slug!r}")
+
+
+def edit_sets(
+    groups: Sequence[EditGroup],
+    dump_url: Callable[[EditGroup], str],
+    fallback: str = "",
+    only: Sequence[str] = (),
+) -> tuple[EditSet, ...]:
+    """
+    Pair the groups into edit sets.
+
+    Args:
+        groups: All groups of the review service.
+        dump_url: Where a group's dump is.
+        fallback: The edit set whose trial group others without one use; else `FALLBACKS`.
+        only: Names of the edit sets to keep; all if empty.
+
+    Raises:
+        PlanError: A parent is missing, a type is there twice in an edit set, a name cannot be a
+            target, or *only* names an edit set that does not exist.
+    """
+    by_name = _by_edit_set(groups)
+    found = {}
+    for name, types in by_name.items():
+        for training_name, training in _trainings(name, types):
+            trial = types.get("Trial") or _fallback_trial(
+                training_name, training, by_name, fallback
+            )
+            found[training_name] = EditSet(
+                training_name, "", dump_url(training), dump_url(trial) if trial else None
+            )
+    if unknown := [name for name in only if name not in found]:
+        raise PlanError(f"there is no edit set {unknown[0]!r}; known are: {', '.join(found)}")
+    return _with_slugs([found[name] for name in found if not only or name in only])
+
+
+def single_edit_set(name: str, training: str, trial: str | None) -> tuple[EditSet, ...]:
+    """Return one edit set from its URLs. Raises PlanError where the name cannot be a target."""
+    return _with_slugs([EditSet(name, "", training, trial)])
+
+
+def plan(edit_sets: Iterable[EditSet], programs: Programs) -> Plan:
+    """
+    Return the plan of *edit_sets*.
+
+    An edit set without a trial has no steps that read one.
+
+    Raises:
+        PlanError: A recipe reads an artifact that nothing before it makes.
+    """
+    planned = tuple(edit_sets)
+    return Plan(planned, {each.slug: _steps(each, programs) for each in planned})
+
+
+def _by_edit_set(groups: Sequence[EditGroup]) -> dict[str, dict[str, EditGroup]]:
+    """Return name of the edit set → type → group."""
+    by_id = {group.id: group for group in groups}
+    found: dict[str, dict[str, EditGroup]] = defaultdict(dict)
+    for group in groups:
+        parent = group if group.related_to is None else by_id.get(group.related_to)
+        if parent is None:
+            raise PlanError(
+                f"edit group {group.id} ({group.name!r}) is related to group {group.related_to}, "
+                "which the review service does not list"
+            )
+        types = found[parent.name]
+        if other := types.get(group.type):
+            raise PlanError(
+                f"edit set {parent.name!r} has two {group.type} groups, {other.id} and {group.id}; "
+                "merge them at the review service"
+            )
+        types[group.type] = group
+    return dict(found)
+
+
+def _trainings(name: str, types: Mapping[str, EditGroup]) -> list[tuple[str, EditGroup]]:
+    """Return the edit sets that *types*, the groups of one name, make: name and training group."""
+    training, reported = types.get("Training"), types.get("Reported False Positives")
+    generic = types.get("Generic")
+    if generic and (training or reported):
+        log.info("%s: its Generic group %d is ignored for a training of its own", name, generic.id)
+    if training and reported:
+        return [(name, training), (f"{name} (Reported False Positives)", reported)]
+    if chosen := training or reported or generic:
+        return [(name, chosen)]
+    log.info("%s: has nothing to train on", name)
+    return []
+
+
+def _fallback_trial(
+    name: str, training: EditGroup, by_name: Mapping[str, Mapping[str, EditGroup]], fallback: str
+) -> EditGroup | None:
+    """Return the group on which an edit set without one of its own is tried, if any."""
+    if training.type == "Generic":
+        log.info("%s: is trained on a Generic group and has no trial group: no trial", name)
+        return None
+    choices = ((fallback, "Trial"), (fallback, "Generic")) if fallback else FALLBACKS
+    for fallback_name, kind in choices:
+        if group := by_name.get(fallback_name, {}).get(kind):
+            log.info("Using %s as fallback trial group for %s", group.name, name)
+            return group
+    log.warning("%s: has no trial group, and there is no fallback: no trial", name)
+    return None
+
+
+def _with_slugs(edit_sets: Sequence[EditSet]) -> tuple[EditSet, ...]:
+    """Return the edit sets with slugs, a hash suffix where two would be equal."""
+    for edit_set in edit_sets:
+        if problem := problem_with_target(edit_set.name):
+            raise PlanError(f"edit set {edit_set.name!r} cannot be stored: {problem}")
+    plain = [_slug(edit_set.name) for edit_set in edit_sets]
+    return tuple(
+        replace(edit_set, slug=slug if plain.count(slug) == 1 and slug else _hashed(slug, edit_set))
+        for edit_set, slug in zip(edit_sets, plain, strict=True)
+    )
+
+
+def _slug(name: str) -> str:
+    """Return *name* in ``[a-z0-9-]``."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_SLUG]
+
+
+def _hashed(slug: str, edit_set: EditSet) -> str:
+    """Return *slug* with a suffix that tells the edit set's name from all others."""
+    suffix = hashlib.sha256(edit_set.name.encode()).hexdigest()[:8]
+    return f"{slug}-{suffix}".lstrip("-")
+
+
+def _steps(edit_set: EditSet, programs: Programs) -> tuple[Step, ...]:
+    """Return the steps of *edit_set* in building order."""
+    made = {source.artifact for source in edit_set.sources}
+    steps = []
+    for recipe in RECIPES:
+        if "trial.xml" in recipe.reads.values() and edit_set.trial is None:
+            continue
+        if lacking := set(recipe.reads.values()) - made:
+            raise PlanError(f"recipe {recipe.name} reads {min(lacking)}, which nothing makes")
+        made |= {leaf.artifact for leaf in recipe.leaves}
+        steps.append(_step(recipe, edit_set.slug, programs))
+    return tuple(steps)
+
+
+def _step(recipe: Recipe, slug: str, programs: Programs) -> Step:
+    """Return *recipe* for the edit set *slug*."""
+    seed = {"seed": programs.seed} if recipe.is_seeded else {}
+    return Step(
+        recipe=recipe,
+        slug=slug,
+        program=programs.core,
+        conf=programs.conf if recipe.reads_conf else None,
+        parameters={**recipe.parameters, **seed},
+    )

@@ -1,0 +1,225 @@
+"""
+Instances and heads: what a complete build of an edit set leaves for others to find.
+
+An instance takes the records that stand. It is published when what it means differs from the
+latest, when the latest is not whole, or when a name was asked for; nothing changed, no instance.
+"""
+
+import time
+from calendar import timegm
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cbngtrain.build import EDITS, Build, read_reference
+from cbngtrain.errors import InstanceConflict, StoreError
+from cbngtrain.plan import EditSet
+from cbngtrain.step import Artifact, Digest, Record, Step, fingerprint
+from cbngtrain.store import Instance
+
+_TIME = "%Y-%m-%d %H:%M:%S"  # UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """
+    What stands in the store for an edit set.
+
+    Attributes:
+        edit_set: Which.
+        sources: Role (``train``, ``trial``) → record.
+        steps: Its steps, in building order, and the record of each.
+    """
+
+    edit_set: EditSet
+    sources: Mapping[str, Record]
+    steps: tuple[tuple[Step, Record], ...]
+
+    @property
+    def artifacts(self) -> dict[str, tuple[Artifact, Record]]:
+        """Published path → the artifact and its record."""
+        found = {
+            published_path(f"{role}.xml"): (record.artifact(EDITS), record)
+            for role, record in self.sources.items()
+        }
+        for _, record in self.steps:
+            found |= {published_path(a.name): (a, record) for a in record.artifacts}
+        return found
+
+    @property
+    def meanings(self) -> dict[str, Digest]:
+        """Published path → meaning."""
+        return {path: artifact.meaning for path, (artifact, _) in self.artifacts.items()}
+
+
+def published_path(artifact: str) -> str:
+    """Return where an artifact is found in an instance, as it always was."""
+    if artifact in {"train.xml", "trial.xml"}:
+        return f"edit-sets/{artifact}"
+    return artifact if artifact.startswith("trial/") else f"artifacts/{artifact}"
+
+
+def contents(build: Build, edit_set: EditSet) -> Contents:
+    """
+    Return what stands in the store for *edit_set*.
+
+    Raises:
+        StoreError: A record is missing, or was made from other inputs than those beside it.
+    """
+    sources = {}
+    for source in edit_set.sources:
+        made = read_reference(build.reference(edit_set.slug, source.artifact))
+        sources[source.role] = _standing(build, source.name, made and made.by)
+    steps = build.plan.steps[edit_set.slug]
+    records = [_standing(build, s.name, fingerprint(s, build.inputs(s))) for s in steps]
+    found = Contents(edit_set, sources, tuple(zip(steps, records, strict=True)))
+    _refuse_strangers(found)
+    return found
+
+
+def _standing(build: Build, name: str, key: Any) -> Record:
+    """Return the record of the task *name*. Raises StoreError."""
+    record = build.store.find(key) if key else None
+    if record is None:
+        raise StoreError(f"{name}: its record is not in the store; run doit again")
+    return record
+
+
+def _refuse_strangers(found: Contents) -> None:
+    """Raise StoreError if a record was made from an input that means another than is published."""
+    meanings = found.meanings
+    for step, record in found.steps:
+        for path, artifact in step.recipe.reads.items():
+            if record.parts["inputs"][path] != meanings[published_path(artifact)]:
+                raise StoreError(
+                    f"{step.name} was made from another {artifact} than stands beside it; "
+                    "run doit again"
+                )
+
+
+def is_published(build: Build, edit_set: EditSet) -> bool:
+    """Return whether the latest instance is whole and means what the references say."""
+    latest = build.store.latest(edit_set.name)
+    if latest is None or build.has_asked_name:
+        return False
+    referred = {}
+    for artifact in _artifacts(build, edit_set):
+        made = read_reference(build.reference(edit_set.slug, artifact))
+        referred[published_path(artifact)] = made and made.artifact.meaning
+    return dict(latest.meanings) == referred
+
+
+def _artifacts(build: Build, edit_set: EditSet) -> list[str]:
+    """Return the names of all artifacts of *edit_set*."""
+    sources = [source.artifact for source in edit_set.sources]
+    steps = build.plan.steps[edit_set.slug]
+    return sources + [leaf.artifact for step in steps for leaf in step.recipe.leaves]
+
+
+def publish(build: Build, edit_set: EditSet) -> dict[str, str]:
+    """
+    Publish what stands for *edit_set*, if it is not published, and keep its head.
+
+    Returns:
+        ``did``: ``published`` or ``unchanged``; ``why``: the instance's name.
+
+    Raises:
+        StoreError: Something is missing, or the name that was asked for is taken.
+    """
+    found = contents(build, edit_set)
+    _keep_head(build, found)
+    latest = build.store.latest(edit_set.name)
+    is_same = latest is not None and dict(latest.meanings) == found.meanings
+    if latest and is_same and not build.has_asked_name:
+        return {"did": "unchanged", "why": latest.name}
+    name = build.instance
+    while True:
+        try:
+            build.store.publish(_instance(found, name))
+        except InstanceConflict:
+            if build.has_asked_name:
+                raise
+            name = time.strftime(_TIME, time.gmtime(timegm(time.strptime(name, _TIME)) + 1))
+        else:
+            return {"did": "published", "why": name}
+
+
+def _keep_head(build: Build, found: Contents) -> None:
+    """Keep which fingerprints this complete build used, and those before them, for ``why``."""
+    slug = found.edit_set.slug
+    before = build.store.head(slug)
+    steps = {
+        step.recipe.name: _moved(before.get("steps", {}).get(step.recipe.name), record)
+        for step, record in found.steps
+    }
+    sources = {
+        role: _moved(before.get("sources", {}).get(role), record)
+        for role, record in found.sources.items()
+    }
+    head = {"edit_set": found.edit_set.name, "sources": sources, "steps": steps}
+    if head != before:
+        build.store.set_head(slug, head)
+
+
+def _moved(before: Mapping[str, Any] | None, record: Record) -> dict[str, Any]:
+    """Return a row of a head: the fingerprint now, and the one before it."""
+    if before and before["fingerprint"] == record.fingerprint:
+        return dict(before)
+    return {"fingerprint": record.fingerprint, "before": before and before["fingerprint"]}
+
+
+def _instance(found: Contents, name: str) -> Instance:
+    """Return the instance called *name*."""
+    files = {path: artifact.digest for path, (artifact, _) in found.artifacts.items()}
+    for step, record in found.steps:
+        if record.log:
+            files[f"logs/{step.recipe.name}.log"] = record.log
+    return Instance(found.edit_set.name, name, files, found.meanings, _about(found))
+
+
+def _about(found: Contents) -> dict[str, Any]:
+    """Return what everything in the instance was made from, down to the edit sets."""
+    urls = {source.role: source.url for source in found.edit_set.sources}
+    return {
+        "published": time.strftime(_TIME, time.gmtime()),
+        "edit_sets": {
+            published_path(f"{role}.xml"): {
+                "url": urls[role],
+                "raw": record.parts["source"]["raw"],
+                "counts": record.about["counts"],
+            }
+            for role, record in found.sources.items()
+        },
+        "artifacts": {
+            path: {
+                "digest": artifact.digest,
+                "meaning": artifact.meaning,
+                "size": artifact.size,
+                "fingerprint": record.fingerprint,
+            }
+            for path, (artifact, record) in found.artifacts.items()
+        },
+        "steps": {step.recipe.name: _step_about(step, record) for step, record in found.steps},
+    }
+
+
+def _step_about(step: Step, record: Record) -> dict[str, Any]:
+    """Return what a step did: its fingerprint's parts, what it left, what it read."""
+    return {
+        "fingerprint": record.fingerprint,
+        "program": dict(step.program),
+        "conf": step.conf,
+        "command": list(step.command),
+        "parameters": dict(step.parameters),
+        "leaves": [published_path(artifact.name) for artifact in record.artifacts],
+        "made_from": {
+            published_path(step.recipe.reads[path]): {
+                "digest": made.artifact.digest,
+                "meaning": made.artifact.meaning,
+                "fingerprint": made.by,
+            }
+            for path, made in record.inputs.items()
+            if path in step.recipe.reads
+        },
+        "about": dict(record.about),
+    }

@@ -1,0 +1,96 @@
+"""
+What training is: one table, every number with its unit and origin.
+
+A row can be read alone. A file that is not in ``reads`` is not there when the command runs, so a
+forgotten input fails at once. To add a step, add a row; what reads its artifacts comes after it.
+"""
+
+from cbngtrain.step import Leaf, Recipe
+
+BAYES_TRAIN = Recipe(
+    name="bayes_train",
+    doc="words and word pairs of the training edits",
+    command=("cluebotng", "-c", "conf", "-m", "bayes_train", "-f", "edits.xml"),
+    reads={"edits.xml": "train.xml"},
+    leaves=(
+        Leaf("data/main_bayes_train.dat", "main_bayes_train.dat", "lines", "bayes-words"),
+        Leaf("data/two_bayes_train.dat", "two_bayes_train.dat", "lines", "bayes-words"),
+    ),
+    reads_conf=True,
+)
+
+BAYES_DB = Recipe(
+    name="bayes_db",
+    doc="database of words",
+    command=("create_bayes_db", "data/bayes.db", "data/main_bayes_train.dat"),
+    reads={"data/main_bayes_train.dat": "main_bayes_train.dat"},
+    leaves=(Leaf("data/bayes.db", "bayes.db", "bayes-db", "bayes-db"),),
+)
+
+TWO_BAYES_DB = Recipe(
+    name="two_bayes_db",
+    doc="database of word pairs",
+    command=("create_bayes_db", "data/two_bayes.db", "data/two_bayes_train.dat"),
+    reads={"data/two_bayes_train.dat": "two_bayes_train.dat"},
+    leaves=(Leaf("data/two_bayes.db", "two_bayes.db", "bayes-db", "bayes-db"),),
+)
+
+ANN_TRAIN = Recipe(
+    name="ann_train",
+    doc="features of the training edits",
+    command=("cluebotng", "-c", "conf", "-m", "ann_train", "-f", "edits.xml"),
+    reads={
+        "edits.xml": "train.xml",
+        "data/bayes.db": "bayes.db",
+        "data/two_bayes.db": "two_bayes.db",
+    },
+    leaves=(Leaf("data/main_ann_train.dat", "main_ann_train.dat", "rows", "ann-rows"),),
+    reads_conf=True,
+)
+
+ANN = Recipe(
+    name="ann",
+    doc="neural network",
+    command=(
+        "create_ann",
+        "data/main_ann.fann",
+        "data/main_ann_train.dat",
+        "{max_epochs}",
+        "{desired_error}",
+        "{hidden_neurons}",
+    ),
+    reads={"data/main_ann_train.dat": "main_ann_train.dat"},
+    leaves=(Leaf("data/main_ann.fann", "main_ann.fann", "raw", "network"),),
+    parameters={  # cluebotng/trainer: "create_ann … 150 0.037 100"
+        "max_epochs": 150,
+        "desired_error": 0.037,  # mean squared error at which training ends
+        "hidden_neurons": 100,
+    },
+    is_seeded=True,
+)
+
+TRIAL = Recipe(
+    name="trial",
+    doc="scores of the trial edits, and what they catch",
+    command=("cluebotng", "-c", "conf", "-m", "trial_run", "-f", "edits.xml"),
+    reads={
+        "edits.xml": "trial.xml",
+        "data/bayes.db": "bayes.db",
+        "data/two_bayes.db": "two_bayes.db",
+        "data/main_ann.fann": "main_ann.fann",
+    },
+    leaves=(
+        Leaf("trialreport/report.txt", "trial/report.txt", "raw", "trial-report"),
+        Leaf("trialreport/thresholdtable.txt", "trial/thresholdtable.txt", "raw", "table"),
+        Leaf("trialreport/details.txt", "trial/details.txt", "lines", "trial-details"),
+        Leaf("trialreport/falsepositives.txt", "trial/falsepositives.txt", "lines", "table"),
+        Leaf("trialreport/falsenegatives.txt", "trial/falsenegatives.txt", "lines", "table"),
+        Leaf("trialreport/debug.xml", "trial/debug.xml", "raw", "edit-set"),
+    ),
+    reads_conf=True,
+)
+
+RECIPES = (BAYES_TRAIN, BAYES_DB, TWO_BAYES_DB, ANN_TRAIN, ANN, TRIAL)
+"""Every recipe, each after those whose artifacts it reads."""
+
+SEED = 1  # of the networks' start weights, where CBNG_SEED does not say otherwise

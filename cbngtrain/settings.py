@@ -1,0 +1,198 @@
+"""
+Everything that may differ between two machines: read once, then passed on.
+
+What changes *results* is not a setting but a number in ``recipes.py``; the exceptions are the
+program (``CBNG_CORE``), its configuration (``CBNG_CORE_CONF``) and the seed, which are all part of
+the fingerprints.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from cbngtrain import recipes
+from cbngtrain.errors import SettingsError
+
+OTHERS = frozenset({"CBNG_START_WEIGHTS", "CBNG_TEST_KUBECONFIG"})
+"""Variables of ours that the build does not read: the engine's, the tests'."""
+
+PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_", "LD_LIBRARY_PATH", "OMP_", "OPENBLAS_")
+"""Variables, or their beginnings, that a step's command sees besides those of its recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """
+    A setting's place in the environment.
+
+    Attributes:
+        name: The variable.
+        parse: From its text to the value; raises ValueError with what was expected.
+        default: The text where it is not set.
+        doc: What it means, for the README and ``cbng-trainer --help``.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str
+    doc: str
+
+
+def _whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from *lowest* to *highest*."""
+
+    def parse(text: str) -> int:
+        if not text.strip().isdecimal() or not lowest <= int(text) <= highest:
+            raise ValueError(f"a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    """Return a parser of one of *words*."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(" or ".join(filter(None, words)))
+        return text
+
+    return parse
+
+
+def _directory(text: str) -> Path | None:
+    """Return an existing directory, or None for an empty text."""
+    if text and not Path(text).is_dir():
+        raise ValueError("a directory that exists")
+    return Path(text).resolve() if text else None
+
+
+def _review_url(text: str) -> str:
+    """Return a URL of a scheme that the review client speaks."""
+    if not text.startswith(("file:", "http://", "https://")):
+        raise ValueError("a URL that begins with file:, http:// or https://")
+    return text
+
+
+VARIABLES: Mapping[str, Variable] = {
+    "review_url": Variable(
+        "CBNG_REVIEW_URL",
+        _review_url,
+        "file:sample/",
+        "the review service: `http(s)://…`, or `file:` and a directory like `sample/`",
+    ),
+    "store": Variable("CBNG_STORE", Path, "store", "the store's directory"),
+    "dispatch": Variable(
+        "CBNG_DISPATCH", _one_of("local"), "local", "where steps run: `local`, on this machine"
+    ),
+    "core": Variable(
+        "CBNG_CORE",
+        _directory,
+        "",
+        "a directory with the native core's programs, to run instead of the embedded engine",
+    ),
+    "core_conf": Variable(
+        "CBNG_CORE_CONF",
+        _directory,
+        "",
+        "the core's configuration; else `conf/` in `CBNG_CORE`, else the engine's own",
+    ),
+    "step_timeout": Variable(
+        "CBNG_STEP_TIMEOUT",
+        _whole_number(1, 10**7),
+        "7200",
+        "seconds after which a step is stopped",
+    ),
+    "seed": Variable(
+        "CBNG_SEED",
+        _whole_number(0, 2**32 - 1),
+        str(recipes.SEED),
+        "of the network's start weights; part of the fingerprint",
+    ),
+    "source_max_age": Variable(
+        "CBNG_SOURCE_MAX_AGE",
+        _whole_number(0, 10**9),
+        "0",
+        "seconds for which a dump is not asked for again",
+    ),
+    "fallback_trial": Variable(
+        "CBNG_FALLBACK_TRIAL",
+        str,
+        "",
+        "edit set whose trial group others without one use; else the review service's own two",
+    ),
+    "overlap": Variable(
+        "CBNG_OVERLAP",
+        _one_of("report", "refuse"),
+        "report",
+        "edits in both training and trial set: `report` them or `refuse` the edit set",
+    ),
+    "log_level": Variable(
+        "CBNG_LOG_LEVEL",
+        _one_of("", "DEBUG", "INFO", "WARNING", "ERROR"),
+        "",
+        "how much is logged: `DEBUG`, `INFO`, `WARNING`, `ERROR`; "
+        "else `WARNING` for doit and `INFO` for cbng-trainer",
+    ),
+}
+"""Attribute of `Settings` → its variable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that may differ between two machines; see `VARIABLES` for each."""
+
+    review_url: str
+    store: Path
+    dispatch: str
+    core: Path | None
+    core_conf: Path | None
+    step_timeout: int  # seconds
+    seed: int
+    source_max_age: int  # seconds
+    fallback_trial: str
+    overlap: str
+    log_level: str
+    step_env: Mapping[str, str]  # what a step's command sees of the environment
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """
+        Return the settings in *env*.
+
+        Raises:
+            SettingsError: Names every variable that is malformed or not known.
+        """
+        values: dict[str, Any] = {}
+        problems = _unknown(env)
+        for attribute, variable in VARIABLES.items():
+            text = env.get(variable.name) or variable.default
+            try:
+                values[attribute] = variable.parse(text)
+            except ValueError as error:
+                problems.append(f"{variable.name}={text!r} is not {error}")
+        if problems:
+            raise SettingsError("; ".join(problems))
+        return cls(**values, step_env=_passed_on(env))
+
+
+def _unknown(env: Mapping[str, str]) -> list[str]:
+    """Return a complaint for every CBNG_ variable that is no setting, with what may be meant."""
+    known = {variable.name for variable in VARIABLES.values()}
+    complaints = []
+    for name in sorted(env):
+        if name.startswith("CBNG_") and name not in known | OTHERS:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; is {near[0]} meant?" if near else ""
+            complaints.append(f"{name} is no setting{hint}")
+    return complaints
+
+
+def _passed_on(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of *env* that a step's command may see."""
+    return {name: value for name, value in env.items() if name.startswith(PASSED_ON)}
+
+
+assert [f.name for f in fields(Settings)] == [*VARIABLES, "step_env"]

@@ -1,0 +1,322 @@
+"""
+Plan → doit tasks; what doit says; our errors → exit status.
+
+A source is asked in every build. A step is looked at when a reference that it reads, its recipe or
+its program has changed, when a reference that it makes is gone, or when the store has lost what
+that refers to. All else is up to date, and nothing is said of it.
+"""
+
+import fcntl
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TextIO, TypeVar
+
+from doit.exceptions import TaskFailed, UnmetDependency
+from doit.reporter import ConsoleReporter
+from doit.tools import config_changed
+from tqdm import tqdm
+
+from cbngtrain.build import Build
+from cbngtrain.errors import TrainerError
+from cbngtrain.plan import EditSet
+from cbngtrain.publish import is_published, publish
+from cbngtrain.recipes import RECIPES
+from cbngtrain.step import Source, Step
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BUG = 1  # exit status of what is no error of ours; it keeps its traceback
+
+OTHER_COMMANDS = frozenset(
+    {"clean", "dumpdb", "forget", "help", "ignore", "info", "list", "reset-dep", "tabcompletion"}
+)
+"""Commands of doit that run no tasks: they need no network."""
+
+READERS = frozenset({"dumpdb", "help", "info", "list", "tabcompletion"})
+"""Commands of doit that change nothing: they need not wait for a build."""
+
+_WITH_VALUE = frozenset(
+    {"-f", "--file", "-d", "--dir", "--db-file", "--backend", "-n", "--process"}
+)
+
+
+def doit_command(arguments: Sequence[str]) -> str:
+    """Return the command that ``doit ARGUMENTS`` runs: ``run`` where none is named."""
+    words = iter(arguments)
+    for word in words:
+        if word in _WITH_VALUE:
+            next(words, None)
+        elif not word.startswith("-") and "=" not in word:
+            return word if word in OTHER_COMMANDS else "run"
+    return "run"
+
+
+# Tasks -----------------------------------------------------------------------------------------
+
+
+def as_doit_tasks(build: Build, *, runs: bool) -> Iterator[dict[str, Any]]:
+    """
+    Yield the tasks of *build*'s plan, plain dicts as doit wants them.
+
+    Args:
+        build: What the tasks act on.
+        runs: Whether tasks will be run: only then is a source out of date.
+    """
+    yield {"basename": "edit_set", "name": None, "doc": "download the edits"}
+    for recipe in RECIPES:
+        yield {"basename": recipe.name, "name": None, "doc": f"make the {recipe.doc}"}
+    yield {"basename": "publish", "name": None, "doc": "publish what was built"}
+    for edit_set in build.plan.edit_sets:
+        for source in edit_set.sources:
+            yield _source_task(build, source, runs=runs)
+        for step in build.plan.steps[edit_set.slug]:
+            yield _step_task(build, step)
+        yield _publish_task(build, edit_set)
+
+
+def _task(verb: Callable[[T], dict[str, str]], noun: T, **task: Any) -> dict[str, Any]:
+    """Return a task that does *verb* on *noun*; doit shall not touch standard output for it."""
+    return {**task, "actions": [(_outcome, [verb, noun])], "io": {"capture": False}}
+
+
+def _outcome(verb: Callable[[T], dict[str, str]], noun: T) -> "dict[str, str] | Failed":
+    """Return what *verb* did, or its error as doit reports failures."""
+    try:
+        return verb(noun)
+    except TrainerError as error:
+        return Failed(error)
+
+
+class Failed(TaskFailed):  # type: ignore[misc] # doit has no types
+    """A task failed with one of our errors."""
+
+    def __init__(self, error: TrainerError) -> None:
+        super().__init__(str(error))
+        self.status = error.status
+
+
+def _source_task(build: Build, source: Source, *, runs: bool) -> dict[str, Any]:
+    """Return the task of *source*: always asked in a build."""
+    reference = str(build.reference(source.slug, source.artifact))
+    after = [f"edit_set:{source.slug}/train"] if source.role == "trial" else []
+    return _task(
+        build.ask,
+        source,
+        basename="edit_set",
+        name=f"{source.slug}/{source.role}",
+        doc=f"{source.role} edits of {build.plan.edit_set(source.slug).name}",
+        targets=[reference],
+        task_dep=after,  # the overlap of the two is told with the second
+        uptodate=[not runs],
+        clean=True,
+    )
+
+
+def _step_task(build: Build, step: Step) -> dict[str, Any]:
+    """Return the task of *step*."""
+    made = [leaf.artifact for leaf in step.recipe.leaves]
+    return _task(
+        build.make,
+        step,
+        basename=step.recipe.name,
+        name=step.slug,
+        doc=f"{step.recipe.doc} of {build.plan.edit_set(step.slug).name}",
+        file_dep=[str(build.reference(step.slug, name)) for name in step.recipe.reads.values()],
+        targets=[str(build.reference(step.slug, name)) for name in made],
+        uptodate=[config_changed(step.spec), lambda: build.is_stored(step.slug, made)],
+        clean=True,
+    )
+
+
+def _publish_task(build: Build, edit_set: EditSet) -> dict[str, Any]:
+    """Return the task that publishes *edit_set* once all of it stands."""
+    slug = edit_set.slug
+    steps = build.plan.steps[slug]
+    made = [source.artifact for source in edit_set.sources]
+    made += [leaf.artifact for step in steps for leaf in step.recipe.leaves]
+    return _task(
+        lambda each: publish(build, each),
+        edit_set,
+        basename="publish",
+        name=slug,
+        doc=f"instance of {edit_set.name}",
+        file_dep=[str(build.reference(slug, name)) for name in made],
+        uptodate=[lambda: is_published(build, edit_set)],
+    )
+
+
+# What doit says --------------------------------------------------------------------------------
+
+
+class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
+    """
+    One line per step built, found or failed, and why; nothing for what is up to date.
+
+    At the end it raises SystemExit with our exit status, when doit has closed its database.
+    """
+
+    desc = "one line per step that was built, found or failed, and why"
+
+    def __init__(self, outstream: TextIO, options: Mapping[str, Any]) -> None:
+        super().__init__(outstream, options)
+        self._done: Counter[str] = Counter()
+        self._running: list[str] = []
+        self._not_built: list[str] = []
+        self._statuses: set[int] = set()
+        self._bar: Any = None
+
+    def initialize(self, tasks: Mapping[str, Any], _selected: Sequence[str]) -> None:
+        """Show a bar over the tasks, on a terminal."""
+        total = sum(1 for task in tasks.values() if task.actions)
+        self._bar = tqdm(total=total, desc="build", unit=" tasks", disable=None, leave=False)
+
+    def execute_task(self, task: Any) -> None:
+        """Show on the bar what is at work."""
+        if task.actions:
+            self._running.append(task.name)
+            self._show_running()
+
+    def add_success(self, task: Any) -> None:
+        """Say what was built, found, changed or published."""
+        if not task.actions:
+            return
+        self._ended(task)
+        did, why = task.values["did"], task.values["why"]
+        self._done[f"source {did}" if task.name.startswith("edit_set:") else did] += 1
+        if did == "built":
+            self._say(f"built {task.name} in {task.values['seconds']} s: {why}")
+        elif did != "unchanged":
+            self._say(f"{did} {task.name}: {why}" if why else f"{did} {task.name}")
+
+    def skip_uptodate(self, task: Any) -> None:
+        """Count it."""
+        if task.actions:
+            self._done["up to date"] += 1
+            self._bar.update()
+
+    def skip_ignore(self, task: Any) -> None:
+        """Say that the user had it ignored."""
+        self._say(f"ignored {task.name}, as `doit ignore` was told; `doit forget` ends that")
+
+    def add_failure(self, task: Any, fail: Any) -> None:
+        """Say why it failed, in one line; what depends on it is told at the end."""
+        if isinstance(fail, UnmetDependency):
+            if task.actions:
+                self._not_built.append(task.name)
+            return
+        self._ended(task)
+        self._done["failed"] += 1
+        self._statuses.add(fail.status if isinstance(fail, Failed) else BUG)
+        message = fail.message if isinstance(fail, Failed) else fail.get_msg().rstrip()
+        name = "" if message.startswith(task.name) else f"{task.name}: "
+        self._say(f"FAILED {name}{message}")
+
+    def runtime_error(self, msg: str) -> None:
+        """Say what doit itself could not do."""
+        self._statuses.add(BUG)
+        self._say(f"FAILED: {msg}")
+
+    def complete_run(self) -> None:
+        """Sum up in one line, and end with the exit status: of several, the lowest number."""
+        self._bar.close()
+        if isinstance(sys.exc_info()[1], SystemExit):
+            self._say("Stopped; finished steps are kept, the next doit goes on from there.")
+            return
+        if self._not_built:
+            self._say(f"not built: {', '.join(self._not_built)}")
+        self._say(self._summary())
+        if self._statuses:
+            raise SystemExit(min(self._statuses))
+
+    def _summary(self) -> str:
+        """Return the counts in one line."""
+        done = self._done
+        up_to_date = done["up to date"] + done["unchanged"]
+        unchanged = f"{up_to_date} up to date, {done['source unchanged']} sources unchanged."
+        busy = ("failed", "built", "found", "published", "source changed")
+        told = [f"{done[did]} {did}" for did in busy if done[did]]
+        if not told and not self._not_built:
+            return f"Nothing to do: {unchanged}"
+        start = "Not complete" if done["failed"] else "Done"
+        return f"{start}: {', '.join(told)}; {unchanged}"
+
+    def _ended(self, task: Any) -> None:
+        """Take *task* off the bar."""
+        if task.name in self._running:
+            self._running.remove(task.name)
+        self._bar.update()
+        self._show_running()
+
+    def _show_running(self) -> None:
+        self._bar.set_postfix_str(", ".join(self._running))
+
+    def _say(self, line: str) -> None:
+        """Write a line, above the bar if there is one."""
+        with tqdm.external_write_mode(file=self.outstream):
+            self.outstream.write(f"{line}\n")
+            self.outstream.flush()
+
+
+DOIT_CONFIG: Mapping[str, Any] = {
+    "backend": "sqlite3",  # one file, which a kill cannot cut
+    "dep_file": ".doit.db",
+    "par_type": "thread",  # steps wait for processes and pods; nothing needs to be pickled
+    "continue": True,  # one edit set's failure leaves the others to finish
+    "reporter": Reporter,
+    "verbosity": 0,
+}
+
+
+# Stopping, and two at once ---------------------------------------------------------------------
+
+
+def stop_on_signals(kill: Callable[[], None]) -> None:
+    """
+    On SIGTERM and SIGINT call *kill*, which must not wait, and end with 128 + the signal's number.
+
+    Further signals are ignored from then on: the end is short.
+    """
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        kill()
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def hold_checkout(path: Path = Path(".doit.lock")) -> int:
+    """
+    Wait until no other build is at work in this directory, and keep others waiting.
+
+    doit's database bears one writer. The lock ends with the process that holds it.
+
+    Returns:
+        The descriptor that holds the lock.
+    """
+    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        other = os.pread(held, 20, 0).decode(errors="replace").strip() or "unknown"
+        log.warning("process %s is building in %s; waiting for its end", other, Path.cwd())
+        fcntl.flock(held, fcntl.LOCK_EX)
+    os.ftruncate(held, 0)
+    os.pwrite(held, f"{os.getpid()}\n".encode(), 0)
+    return held
+
+
+def told(error: TrainerError) -> str:
+    """Return the error as the one line that a person reads."""
+    log.debug("%s", "".join(traceback.format_exception(error)))
+    return f"{type(error).__name__}: {error}".replace("\n", " ")
