@@ -1,0 +1,494 @@
+"""
+What an edit is measured by: the modules that a configuration's processors are made of.
+
+A module is a function from a processor's block to links: steps, which make properties of
+properties, and outputs. A new feature of an edit is a new entry in `MODULES`.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cbngtrain.engine import bayes, expression, network, outputs, posix, regex, scorer, text, words
+from cbngtrain.engine.configuration import Block
+from cbngtrain.engine.table import EVERYTHING, Link, Step, Table, sources_of
+from cbngtrain.engine.words import WordSet
+
+INT_RANGE = (-(2**31), 2**31 - 1)
+
+
+def all_prop_charset_conv(block: Block) -> list[Link]:
+    """Every text loses what is not ASCII. ``from``: the encoding that texts come in."""
+    charset = block.only("from").text("from")
+    try:
+        b"".decode(charset)
+    except LookupError:
+        block.refuse("from", f'there is no encoding "{charset}"')
+
+    def run(table: Table) -> None:
+        for name, column in table.columns.items():
+            if isinstance(column, list):
+                table.columns[name] = [
+                    text.ascii_of(value, charset) if type(value) is bytes else value
+                    for value in column
+                ]
+
+    return [Step((), (), run)]
+
+
+def character_counts(block: Block) -> list[Link]:
+    """Per metric, how many bytes of the text are in the given set."""
+    block.only("metrics", "inputs")
+    metrics = block.group("metrics")
+    sets = text.byte_sets(metrics.data(name) for name in metrics)
+
+    def step(source: str, prefix: str) -> Step:
+        names = tuple(prefix + name for name in metrics)
+
+        def run(table: Table) -> None:
+            texts = table.texts(source)
+            counts = text.histograms([each or b"" for each in texts]) @ sets
+            for name, column in zip(names, counts.T.tolist(), strict=True):
+                table.columns[name] = _where_present(texts, column)
+
+        return Step((source,), names, run)
+
+    return [step(*each) for each in _inputs(block)]
+
+
+def posix_regex_search(block: Block) -> list[Link]:
+    """Per metric, the matches of its regular expressions, summed."""
+    block.only("metrics", "inputs")
+    metrics = block.group("metrics")
+    patterns = {name: _patterns(metrics, name) for name in metrics}
+
+    def counter(found: list[regex.Pattern]) -> Callable[[bytes], int]:
+        return lambda value: sum(pattern.count(value) for pattern in found)
+
+    return [
+        _per_text(source, prefix + name, counter(found))
+        for source, prefix in _inputs(block)
+        for name, found in patterns.items()
+    ]
+
+
+def posix_regex_replace(block: Block) -> list[Link]:
+    """The text without the matches, expression by expression. (``replace`` is not inserted.)"""
+    block.only("replacements", "inputs")
+    patterns = _patterns(block, "replacements")
+
+    def without(value: bytes) -> bytes:
+        for pattern in patterns:
+            value = pattern.removed(value)
+        return value
+
+    return [_per_text(source, target, without) for source, target in _inputs(block)]
+
+
+def fast_string_search(block: Block) -> list[Link]:
+    """Per metric, how often its strings occur."""
+    block.only("metrics", "inputs")
+    metrics = block.group("metrics")
+    finder = text.Finder(
+        {name: [each.encode("latin-1") for each in metrics.texts(name)] for name in metrics}
+    )
+
+    def step(source: str, prefix: str) -> Step:
+        names = tuple(prefix + name for name in finder.metrics)
+
+        def run(table: Table) -> None:
+            texts = table.texts(source)
+            rows = [finder.counts(each or b"") for each in texts]
+            for metric, name in zip(finder.metrics, names, strict=True):
+                table.columns[name] = _where_present(texts, [row[metric] for row in rows])
+
+        return Step((source,), names, run)
+
+    return [step(*each) for each in _inputs(block)]
+
+
+def quote_separator(block: Block) -> list[Link]:
+    """The text in quotation marks, and the text outside."""
+    block.only("input", "output_quotes", "output_noquotes")
+    source = block.text("input")
+    targets = [block.text(key, "") for key in ("output_quotes", "output_noquotes")]
+
+    def run(table: Table) -> None:
+        pairs = [text.quotes_separated(each) for each in table.required(source, bytes)]
+        for target, column in zip(targets, zip(*pairs, strict=True), strict=True):
+            if target:
+                table.columns[target] = list(column)
+
+    return [Step((source,), tuple(filter(None, targets)), run)]
+
+
+def character_replace(block: Block) -> list[Link]:
+    """The text with bytes replaced, dropped and collapsed."""
+    change = _replacement(block)
+    return [_per_text(source, target, change) for source, target in _inputs(block)]
+
+
+def word_separator(block: Block) -> list[Link]:
+    """The words of a text."""
+    block.only("valid_word_chars", "ignore_chars", "inputs")
+    split = words.word_finder(block.data("valid_word_chars"), block.data("ignore_chars"))
+    return [
+        _per_text(source, target, lambda value: words.counted(split(value)))
+        for source, target in _inputs(block)
+    ]
+
+
+def multi_word_separator(block: Block) -> list[Link]:
+    """Every run of ``num_words_together`` words of a text, joined."""
+    block.only(
+        "valid_word_chars", "ignore_chars", "num_words_together", "standard_separator", "inputs"
+    )
+    split = words.word_finder(block.data("valid_word_chars"), block.data("ignore_chars"))
+    together = block.integer("num_words_together")
+    if together < 1:
+        block.refuse("num_words_together", "must be 1 or more")
+    separator = block.data("standard_separator", b" ")[:1] or b" "
+
+    def groups(value: bytes) -> WordSet:
+        return words.counted(words.grouped(split(value), together, separator))
+
+    return [_per_text(source, target, groups) for source, target in _inputs(block)]
+
+
+def wordset_diff(block: Block) -> list[Link]:
+    """Current minus previous counts: what was added, what was removed, and the difference."""
+    block.only("current", "previous", "added", "removed", "delta")
+    current, previous = block.text("current"), block.text("previous")
+    added, removed, delta = (block.text(key, "") for key in ("added", "removed", "delta"))
+
+    def run(table: Table) -> None:
+        pairs = zip(table.required(current, dict), table.required(previous, dict), strict=True)
+        deltas = [words.difference(*pair) for pair in pairs]
+        if delta:
+            table.columns[delta] = deltas
+        if added:
+            table.columns[added] = [{w: n for w, n in d.items() if n > 0} for d in deltas]
+        if removed:
+            table.columns[removed] = [{w: -n for w, n in d.items() if n < 0} for d in deltas]
+
+    return [Step((current, previous), tuple(filter(None, (added, removed, delta))), run)]
+
+
+def wordset_compare(block: Block) -> list[Link]:
+    """The sum of the second set's counts over the words in both."""
+    block.only("firstset", "secondset", "num_common_words")
+    first, second = block.text("firstset"), block.text("secondset")
+    target = block.text("num_common_words", "")
+    if not target:
+        return []
+
+    def run(table: Table) -> None:
+        pairs = zip(table.required(first, dict), table.required(second, dict), strict=True)
+        table.columns[target] = [words.common_words(*pair) for pair in pairs]
+
+    return [Step((first, second), (target,), run)]
+
+
+def misc_raw_word_metrics(block: Block) -> list[Link]:
+    """Counts and extremes of what the words of a set are: see `words.METRICS`."""
+    block.only("inputs")
+    seen: dict[bytes, words.Traits] = {}
+
+    def traits(word: bytes) -> words.Traits:
+        found = seen.get(word)
+        if found is None:
+            found = seen[word] = words.traits(word)
+        return found
+
+    def step(source: str, prefix: str) -> Step:
+        names = tuple(prefix + name for name in words.METRICS)
+
+        def run(table: Table) -> None:
+            rows = [
+                [(traits(word), count) for word, count in each.items()]
+                for each in table.required(source, dict)
+            ]
+            for name, metric in zip(names, words.METRICS.values(), strict=True):
+                table.columns[name] = [metric(row) for row in rows]
+
+        return Step((source,), names, run)
+
+    return [step(*each) for each in _inputs(block)]
+
+
+def word_character_replace(block: Block) -> list[Link]:
+    """`character_replace` on each word; counts of words that become equal add up."""
+    change = _replacement(block)
+    return [
+        _per_word_set(source, target, lambda each: words.mapped(each, change))
+        for source, target in _inputs(block)
+    ]
+
+
+def word_finder(block: Block) -> list[Link]:
+    """
+    Per metric the count of the *last* word of its list alone.
+
+    A quirk of the native core that trained networks depend on. Words beyond printable ASCII
+    (and 127) never match.
+    """
+    block.only("metrics", "inputs")
+    metrics = block.group("metrics")
+    last = {name: found[-1].encode("latin-1") for name in metrics if (found := metrics.texts(name))}
+    for name, word in last.items():
+        if not all(32 <= byte < 128 for byte in word):
+            metrics.refuse(name, "has a word beyond printable ASCII")
+    return [
+        _per_word_set(source, prefix + name, lambda each, word=word: each.get(word, 0))
+        for source, prefix in _inputs(block)
+        for name, word in last.items()
+    ]
+
+
+def expression_eval(block: Block) -> list[Link]:
+    """
+    Arithmetic over properties, in doubles; results are 32-bit floats, or truncated ints.
+
+    An expression sees the properties that were there before the block, and a name that does
+    not exist is 0. What it could see is kept as ``expr_dmap_dbg``.
+    """
+    block.only("result_type", "expressions")
+    kind = block.text("result_type", "float")
+    if kind not in {"int", "float"}:
+        block.refuse("result_type", "must be int or float")
+    group = block.group("expressions")
+    steps: list[Link] = [Step((EVERYTHING,), (outputs.DOUBLE_MAP,), outputs.keep_double_map)]
+    compiled = {name: _expression(group, name) for name in group}
+
+    own = frozenset(compiled)
+    for name, each in compiled.items():
+        seen_before = own & each.names
+        steps.append(_evaluation(name, each, kind))
+        if seen_before:
+            return [steps[0], _simultaneous(compiled, kind)]
+    return steps
+
+
+def float_set_creator(block: Block) -> list[Link]:
+    """A list of named values as 32-bit floats, a float set's values inserted in place."""
+    block.only("output", "properties", "clip_low", "clip_high")
+    target, names = block.text("output"), block.texts("properties")
+    low = np.float32(block.number("clip_low")) if "clip_low" in block else None
+    high = np.float32(block.number("clip_high")) if "clip_high" in block else None
+
+    def values(table: Table, name: str) -> Any:
+        column = table.columns.get(name)
+        if isinstance(column, np.ndarray) and column.ndim == 2:
+            return column
+        numbers, is_whole = table.numbers(name)
+        if not is_whole:
+            block.refuse("properties", f'there is no property "{name}"')
+        return numbers.astype(np.float32)[:, None]
+
+    def run(table: Table) -> None:
+        matrix = np.concatenate([values(table, name) for name in names], axis=1)
+        if low is not None:
+            matrix = np.where(matrix < low, low, matrix)
+            matrix = np.where(np.isnan(matrix), low, matrix)
+        if high is not None:
+            matrix = np.where(matrix > high, high, matrix)
+        table.columns[target] = matrix
+
+    reads = {source for name in names for source in sources_of(name)}
+    return [Step(tuple(reads), (target,), run)]
+
+
+def bayesian_scorer(block: Block) -> list[Link]:
+    """A word set through a Bayes database: a probability of vandalism."""
+    block.only(
+        "dbfile", "input", "output", "numwords_out", "min_edits", "num_words", "default_score",
+        "min_word_high_score", "max_word_low_score", "probability_ranges",
+    )  # fmt: skip
+    source, target = block.text("input"), block.text("output")
+    count = block.text("numwords_out", "")
+    ranges = block.group("probability_ranges") if "probability_ranges" in block else Block()
+    database = bayes.read_database(Path(block.text("dbfile")))
+    machine = scorer.Scorer(
+        probabilities=scorer.word_probabilities(
+            database, block.integer("min_edits", scorer.MIN_EDITS)
+        ),
+        num_words=block.integer("num_words", scorer.NUM_WORDS),
+        default_score=_float32(block.number("default_score", 0)),
+        max_low=_float32(block.number("max_word_low_score", 0.5)),
+        min_high=_float32(block.number("min_word_high_score", 0.5)),
+        ranges=tuple(_range(ranges, name) for name in ranges),
+    )
+
+    def run(table: Table) -> None:
+        scores = [machine.score(each) for each in table.required(source, dict)]
+        table.columns[target] = np.array([each.probability for each in scores], np.float32)
+        if count:
+            table.columns[count] = [each.words for each in scores]
+        for index, name in enumerate(ranges):
+            table.columns[name] = [each.in_ranges[index] for each in scores]
+
+    makes = (target, *ranges, *([count] if count else []))
+    return [Step((source,), makes, run)]
+
+
+def run_ann(block: Block) -> list[Link]:
+    """The outputs of a network for a float set."""
+    block.only("input_set", "output_set", "ann_file")
+    source, target = block.text("input_set"), block.text("output_set")
+    net = network.load_network(Path(block.text("ann_file")))
+
+    def run(table: Table) -> None:
+        table.columns[target] = net.run(table.required(source))
+
+    return [Step((source,), (target,), run)]
+
+
+def apply_threshold(block: Block) -> list[Link]:
+    """Whether a number is at least ``threshold``."""
+    block.only("in", "out", "threshold")
+    source, target = block.text("in"), block.text("out")
+    threshold = np.float32(block.number("threshold"))
+
+    def run(table: Table) -> None:
+        values = np.asarray(table.required(source), np.float32)
+        table.columns[target] = (values >= threshold).tolist()
+
+    return [Step((source,), (target,), run)]
+
+
+MODULES: Mapping[str, Callable[[Block], list[Link]]] = {
+    "all_prop_charset_conv": all_prop_charset_conv,
+    "character_counts": character_counts,
+    "posix_regex_search": posix_regex_search,
+    "posix_regex_replace": posix_regex_replace,
+    "fast_string_search": fast_string_search,
+    "quote_separator": quote_separator,
+    "character_replace": character_replace,
+    "word_separator": word_separator,
+    "multi_word_separator": multi_word_separator,
+    "wordset_diff": wordset_diff,
+    "wordset_compare": wordset_compare,
+    "misc_raw_word_metrics": misc_raw_word_metrics,
+    "word_character_replace": word_character_replace,
+    "word_finder": word_finder,
+    "expression_eval": expression_eval,
+    "float_set_creator": float_set_creator,
+    "bayesian_scorer": bayesian_scorer,
+    "run_ann": run_ann,
+    "apply_threshold": apply_threshold,
+    "bayesian_training_data_creator": outputs.bayesian_training_data_creator,
+    "write_ann_training_data": outputs.write_ann_training_data,
+    "trial_run_report": outputs.trial_run_report,
+    "write_properties": outputs.write_properties,
+    "edit_dump": outputs.edit_dump,
+    "print_progress": outputs.print_progress,
+}
+"""Module → what makes the links of a processor from its block. (``chain`` is cluebotng.py's.)"""
+
+
+def _inputs(block: Block) -> list[tuple[str, str]]:
+    inputs = block.group("inputs")
+    return [(source, inputs.text(source)) for source in inputs]
+
+
+def _where_present(texts: list[bytes | None], values: list[Any]) -> list[Any]:
+    """The values of the edits that have the text."""
+    if None not in texts:
+        return values
+    return [None if t is None else v for t, v in zip(texts, values, strict=True)]
+
+
+def _per_text(source: str, target: str, function: Callable[[bytes], Any]) -> Step:
+    """A step that applies a function to a text, where an edit has it."""
+
+    def run(table: Table) -> None:
+        texts = table.texts(source)
+        table.columns[target] = [None if each is None else function(each) for each in texts]
+
+    return Step((source,), (target,), run)
+
+
+def _per_word_set(source: str, target: str, function: Callable[[WordSet], Any]) -> Step:
+    def run(table: Table) -> None:
+        table.columns[target] = [function(each) for each in table.required(source, dict)]
+
+    return Step((source,), (target,), run)
+
+
+def _patterns(block: Block, key: str) -> list[regex.Pattern]:
+    """The compiled expressions of a list of ``{ flags; regex; }``."""
+    found = []
+    for entry in block.items_of(key):
+        if not isinstance(entry, Block):
+            block.refuse(key, "must be a list of groups with a regex each")
+        flags = entry.only("flags", "regex", "replace").text("flags", "")
+        if set(flags) - set("EIN"):
+            entry.refuse("flags", f'"{flags}" has others than E, I and N')
+        try:
+            found.append(regex.compile_pattern(entry.text("regex").encode("latin-1"), flags))
+        except posix.SyntaxProblem as problem:
+            entry.refuse("regex", str(problem))
+    return found
+
+
+def _replacement(block: Block) -> Callable[[bytes], bytes]:
+    block.only("find", "replace", "remove", "removemulti", "keep", "inputs")
+    return text.replacement(
+        find=block.data("find"),
+        replace=block.data("replace"),
+        remove=block.data("remove"),
+        removemulti=block.data("removemulti"),
+        keep=block.data("keep") if "keep" in block else None,
+    ).of
+
+
+def _float32(value: float) -> float:
+    return float(np.float32(value))
+
+
+def _range(block: Block, name: str) -> tuple[float, float]:
+    bounds = block.items_of(name)
+    if len(bounds) != 2 or not all(isinstance(each, int | float) for each in bounds):
+        block.refuse(name, "must be two numbers, low and high")
+    return _float32(bounds[0]), _float32(bounds[1])
+
+
+def _expression(group: Block, name: str) -> expression.Expression:
+    try:
+        return expression.compile_expression(group.text(name))
+    except expression.ExpressionProblem as problem:
+        group.refuse(name, str(problem))
+
+
+def _evaluation(name: str, each: expression.Expression, kind: str) -> Step:
+    def run(table: Table) -> None:
+        table.columns[name] = _evaluated(table, each, kind)
+
+    reads = {source for used in each.names for source in sources_of(used)}
+    return Step(tuple(reads), (name,), run)
+
+
+def _simultaneous(compiled: Mapping[str, expression.Expression], kind: str) -> Step:
+    """All expressions of a block at once, where one reads a name that another one sets."""
+
+    def run(table: Table) -> None:
+        columns = {name: _evaluated(table, each, kind) for name, each in compiled.items()}
+        table.columns.update(columns)
+
+    names = {used for each in compiled.values() for used in each.names}
+    reads = {source for used in names for source in sources_of(used)}
+    return Step(tuple(reads), tuple(compiled), run)
+
+
+def _evaluated(table: Table, each: expression.Expression, kind: str) -> Any:
+    values = {name: table.numbers(name)[0] for name in each.names}
+    with np.errstate(all="ignore"):
+        result = np.broadcast_to(each.evaluate(values), (len(table.edits),))
+        if kind == "float":
+            return result.astype(np.float32)
+        # What x86 makes of a double that no 32-bit int holds, NaN included.
+        low, high = INT_RANGE
+        fits = (result > low - 1) & (result < high + 1)
+        return np.where(fits, np.trunc(result), low).astype(np.int64).tolist()

@@ -1,0 +1,141 @@
+"""What is done to texts: functions from bytes to bytes or counts."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Histograms = NDArray[np.int64]
+"""How often each byte occurs in each text, shape (n_texts, 256)."""
+
+_QUOTATION = re.compile(rb'"[^"\n]*"?')
+_QUOTED = re.compile(rb'"([^"\n]*)("|\n|\Z)')
+
+
+def ascii_of(text: bytes, charset: str = "utf-8") -> bytes:
+    """The text without what is not ASCII."""
+    if text.isascii():
+        return text
+    return text.decode(charset, "ignore").encode("ascii", "ignore")
+
+
+def histograms(texts: Sequence[bytes]) -> Histograms:
+    """How often each byte occurs in each of the texts."""
+    counts = np.zeros((len(texts), 256), np.int64)
+    for row, text in zip(counts, texts, strict=True):
+        row += np.bincount(np.frombuffer(text, np.uint8), minlength=256)
+    return counts
+
+
+def byte_sets(metrics: Iterable[bytes]) -> NDArray[np.int64]:
+    """
+    Per metric the bytes to count, shape (256, n_metrics).
+
+    A byte that is given twice in a metric counts twice, as in the native core.
+    """
+    columns = [np.bincount(np.frombuffer(of, np.uint8), minlength=256) for of in metrics]
+    return np.stack(columns, axis=1)
+
+
+def quotes_separated(text: bytes) -> tuple[bytes, bytes]:
+    """
+    What is quoted, and what is not.
+
+    A ``"`` begins or ends a quotation and goes to neither; a newline ends a quotation and goes
+    to both.
+    """
+    if b'"' not in text:
+        return b"", text
+    quoted = [part + (b"\n" if end == b"\n" else b"") for part, end in _QUOTED.findall(text)]
+    return b"".join(quoted), _QUOTATION.sub(b"", text)
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """
+    Replaces, drops and collapses bytes.
+
+    Attributes:
+        table: Byte → byte.
+        dropped: Bytes (before replacing) that go.
+        collapse: Finds runs of a byte to be written once; None where no byte is.
+    """
+
+    table: bytes
+    dropped: bytes
+    collapse: re.Pattern[bytes] | None
+
+    def of(self, text: bytes) -> bytes:
+        """The text after the replacement."""
+        text = text.translate(self.table, self.dropped)
+        return self.collapse.sub(rb"\1", text) if self.collapse else text
+
+
+def replacement(
+    *, find: bytes, replace: bytes, remove: bytes, removemulti: bytes, keep: bytes | None
+) -> Replacement:
+    """
+    Return what goes over a text byte by byte.
+
+    Args:
+        find, replace: A byte of *find* becomes the one at its place in *replace*; of a byte
+            that is there twice the last counts.
+        remove: Bytes to drop.
+        removemulti: Bytes to drop where the last byte written is the same.
+        keep: Where given, all other bytes are dropped.
+    """
+    table = bytearray(range(256))
+    for before, after in zip(find, replace, strict=False):
+        table[before] = after
+    kept = set(range(256) if keep is None else keep) - set(remove)
+    dropped = bytes(byte for byte in range(256) if table[byte] not in kept)
+    multi = b"".join(re.escape(bytes([byte])) for byte in sorted(set(removemulti) & kept))
+    collapse = re.compile(rb"([%b])\1+" % multi) if multi else None
+    return Replacement(bytes(table), dropped, collapse)
+
+
+class Finder:
+    """
+    Counts occurrences of fixed strings, per metric.
+
+    The text is scanned once; the string that *ends first* counts for its metric, and the scan
+    begins anew after it. A string that is given again does not count for its second metric.
+
+    A string that another one of them ends inside of can never end first. Of the others the one
+    that begins first also ends first, so a regex finds them; where several end together, the
+    native core takes the one whose place since the last find is least, modulo the longest
+    string (its scan keeps that many readers in a ring).
+    """
+
+    def __init__(self, metrics: Mapping[str, Sequence[bytes]]) -> None:
+        self._owner: dict[bytes, str] = {}
+        for metric, needles in metrics.items():
+            for needle in needles:
+                self._owner.setdefault(needle, metric)
+        self.metrics = tuple(dict.fromkeys(self._owner.values()))
+        needles = [needle for needle in self._owner if needle]
+        self._ring = max(map(len, needles), default=1)
+        possible = [each for each in needles if not _ends_inside(each, needles)]
+        self._endings = {
+            each: [other for other in needles if each.endswith(other)] for each in possible
+        }
+        self._regex = re.compile(b"|".join(map(re.escape, possible))) if possible else None
+
+    def counts(self, text: bytes) -> dict[str, int]:
+        """How often the strings of each metric occur."""
+        counts = dict.fromkeys(self.metrics, 0)
+        begin = 0
+        for match in self._regex.finditer(text) if self._regex else ():
+            together = self._endings[match[0]]
+            end = match.end() - begin
+            first = min(together, key=lambda needle: (end - len(needle)) % self._ring)
+            counts[self._owner[first]] += 1
+            begin = match.end()
+        return counts
+
+
+def _ends_inside(needle: bytes, others: Iterable[bytes]) -> bool:
+    """Whether another of the strings ends within this one, before its end."""
+    return any(other in needle[:-1] for other in others)
