@@ -19,7 +19,7 @@ from cbngtrain.engine.network import STEEPNESS, Floats, Layer, Network, load_net
 from cbngtrain.engine.output import whole_file
 from cbngtrain.engine.slopes import Slopes
 from cbngtrain.engine.start_weights import start_weights
-from cbngtrain.engine.training import Progress, trained
+from cbngtrain.engine.training import Limits, Progress, best_trained, trained
 from cbngtrain.engine.training_rows import TrainingRows, read_training_rows
 
 USAGE = "usage: create_ann OUT.fann IN.dat MAX_EPOCHS DESIRED_ERROR HIDDEN…"
@@ -79,25 +79,34 @@ def main(args: Sequence[str], env: Mapping[str, str]) -> int:
     command = Command.parse(args, env)
     rows = read_training_rows(command.rows)
     sizes = (rows.inputs.shape[1], *command.hidden, rows.wanted.shape[1])
-    weights = _given(command.start, sizes) if command.start else _seeded(command, sizes, rows)
+    start = _given(command.start, sizes) if command.start else None
     with whole_file(command.network) as file:  # opened now: better refused before than after
         print(f"Inputs: {sizes[0]}  Outputs: {sizes[-1]}")
         print(f"Max epochs {command.max_epochs:8d}. Desired error: {command.desired_error:.10f}.")
-        slopes = Slopes(sizes, rows.inputs, rows.wanted)
-        weights = trained(weights, slopes, command.max_epochs, command.desired_error, _print)
+        weights = _trained(command, sizes, rows, start)
         print("Saving file.")
         write_network(file, Network(tuple(Layer(layer) for layer in weights)))
     return 0
+
+
+def _trained(
+    command: Command, sizes: Sequence[int], rows: TrainingRows, start: list[Floats] | None
+) -> list[Floats]:
+    """Return the trained weights: libfann's own from given start weights, else the best."""
+    slopes = Slopes(sizes, rows.inputs, rows.wanted)
+    limits = Limits(command.max_epochs, command.desired_error)
+    if start is not None:
+        return trained(start, slopes, limits, _print)
+    start = start_weights(sizes, rows, np.random.default_rng(command.seed))
+    weights, after, result = best_trained(start, slopes, limits, _print)
+    print(f"Kept after {after:8d}. Current error: {result.error:.10f}. Bit fail {result.bit_fail}.")
+    return weights
 
 
 def _print(progress: Progress) -> None:
     """Print a line as libfann does."""
     epoch, error, bit_fail = progress
     print(f"Epochs     {epoch:8d}. Current error: {error:.10f}. Bit fail {bit_fail}.", flush=True)
-
-
-def _seeded(command: Command, sizes: Sequence[int], rows: TrainingRows) -> list[Floats]:
-    return start_weights(sizes, rows, np.random.default_rng(command.seed))
 
 
 def _given(path: Path, sizes: tuple[int, ...]) -> list[Floats]:

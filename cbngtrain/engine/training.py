@@ -6,14 +6,14 @@ sign of a slope is used. C. Igel and M. Hüsken, "Improving the Rprop Learning A
 all figures are libfann's (core-contract, "Network").
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from cbngtrain.engine.slopes import Slopes
+from cbngtrain.engine.slopes import EpochResult, Slopes
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,6 +33,16 @@ class Progress(NamedTuple):
     bit_fail: int
 
 
+class Limits(NamedTuple):
+    """When training ends: after so many epochs, or at a mean squared error that is low enough."""
+
+    max_epochs: int
+    desired_error: float
+
+
+Report = Callable[[Progress], None]
+
+
 @dataclass(slots=True)
 class Rprop:
     """
@@ -49,7 +59,6 @@ class Rprop:
     slopes: Floats = field(init=False)
 
     def __post_init__(self) -> None:
-        self.weights = self.weights.copy()
         self.steps = np.full_like(self.weights, FIRST_STEP)
         self.slopes = np.zeros_like(self.weights)
 
@@ -60,29 +69,71 @@ class Rprop:
         self.steps = np.where(turned, steps * DECREASE, np.minimum(steps * INCREASE, LARGEST_STEP))
         self.slopes = np.where(turned, np.float32(0), slopes)
         # A slope of 0 moves the weight up: libfann's own rule, which the bot's networks show.
-        self.weights += np.where(self.slopes < 0, -self.steps, self.steps)
-        np.clip(self.weights, -LARGEST_WEIGHT, LARGEST_WEIGHT, out=self.weights)
+        moved = self.weights + np.where(self.slopes < 0, -self.steps, self.steps)
+        self.weights = np.clip(moved, -LARGEST_WEIGHT, LARGEST_WEIGHT)
 
 
 def trained(
-    weights: Sequence[Floats],
-    slopes: Slopes,
-    max_epochs: int,
-    desired_error: float,
-    report: Callable[[Progress], None],
+    weights: Sequence[Floats], slopes: Slopes, limits: Limits, report: Report
 ) -> list[Floats]:
     """
-    Return the weights after at most *max_epochs* epochs.
+    Return the weights that libfann ends with: those after the last epoch's update.
 
-    An epoch's error is that of the weights before its update. Where it is *desired_error* or
-    less, training ends with that epoch's update done, as in libfann.
+    An epoch's error is that of the weights before its update. Where it is low enough, training
+    ends with that epoch's update done.
     """
+    last = list(weights)
+    for progress, _, after in _epochs(weights, slopes, limits):
+        report(progress)
+        last = after
+    return last
+
+
+class Kept(NamedTuple):
+    """
+    The best weights of a training.
+
+    Attributes:
+        after: The epoch whose update made them; 0: the start weights.
+        result: Their error and bit fail.
+    """
+
+    weights: list[Floats]
+    after: int
+    result: EpochResult
+
+
+def best_trained(weights: Sequence[Floats], slopes: Slopes, limits: Limits, report: Report) -> Kept:
+    """
+    Return the weights with the lowest error of all that training went through.
+
+    Steps that have grown can throw a network far back in one epoch, and libfann then saves that
+    one. The weights after the last update are tried as well, at the price of half an epoch.
+    """
+    kept: Kept | None = None
+    last = list(weights)
+    epoch = 0
+    for progress, result, after in _epochs(weights, slopes, limits):
+        report(progress)
+        if kept is None or result.error < kept.result.error:
+            kept = Kept(last, epoch, result)
+        last, epoch = after, progress.epoch
+    final = slopes.at(last)
+    if kept is None or final.error < kept.result.error:
+        return Kept(last, epoch, final)
+    return kept
+
+
+def _epochs(
+    weights: Sequence[Floats], slopes: Slopes, limits: Limits
+) -> Iterator[tuple[Progress, EpochResult, list[Floats]]]:
+    """Yield each epoch: its progress, its result, and the weights after its update."""
     layers = [Rprop(layer_weights) for layer_weights in weights]
-    for epoch in range(1, max_epochs + 1):
+    for epoch in range(1, limits.max_epochs + 1):
         result = slopes.at([layer.weights for layer in layers])
         for layer, layer_slopes in zip(layers, result.slopes, strict=True):
             layer.move(layer_slopes)
-        report(Progress(epoch, result.error, result.bit_fail))
-        if result.error <= desired_error:
-            break
-    return [layer.weights for layer in layers]
+        progress = Progress(epoch, result.error, result.bit_fail)
+        yield progress, result, [layer.weights for layer in layers]
+        if result.error <= limits.desired_error:
+            return
