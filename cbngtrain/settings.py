@@ -8,7 +8,7 @@ the fingerprints.
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -69,6 +69,20 @@ def _directory(text: str) -> Path | None:
     return Path(text).resolve() if text else None
 
 
+def _http_url(text: str) -> str:
+    """Return a URL of a scheme that the store's client speaks, without a slash at its end."""
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError("a URL that begins with http:// or https://")
+    return text.rstrip("/")
+
+
+def _tokens(text: str) -> str:
+    """Return tokens that can stand in a header."""
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("made of printable ASCII characters")
+    return text
+
+
 def _review_url(text: str) -> str:
     """Return a URL of a scheme that the review client speaks."""
     if not text.startswith(("file:", "http://", "https://")):
@@ -84,6 +98,30 @@ VARIABLES: Mapping[str, Variable] = {
         "the review service: `http(s)://…`, or `file:` and a directory like `sample/`",
     ),
     "store": Variable("CBNG_STORE", Path, "store", "the store's directory"),
+    "store_url": Variable(
+        "CBNG_STORE_URL",
+        _http_url,
+        "",
+        "the file service whose store is used instead of a directory: `http(s)://…`",
+    ),
+    "file_api_key": Variable(
+        "FILE_API_KEY",
+        _tokens,
+        "",
+        "token that may write to the file service; the service takes several, with commas between",
+    ),
+    "max_upload": Variable(
+        "CBNG_MAX_UPLOAD",
+        _whole_number(1, 2**50),
+        str(8 << 30),
+        "the file service: bytes that an upload may have",
+    ),
+    "keep_free": Variable(
+        "CBNG_KEEP_FREE",
+        _whole_number(0, 2**50),
+        str(1 << 30),
+        "the file service: bytes of its disk that uploads leave free",
+    ),
     "dispatch": Variable(
         "CBNG_DISPATCH", _one_of("local"), "local", "where steps run: `local`, on this machine"
     ),
@@ -146,6 +184,10 @@ class Settings:
 
     review_url: str
     store: Path
+    store_url: str
+    file_api_key: str = field(repr=False)  # never in a log
+    max_upload: int  # bytes
+    keep_free: int  # bytes
     dispatch: str
     core: Path | None
     core_conf: Path | None
@@ -172,7 +214,8 @@ class Settings:
             try:
                 values[attribute] = variable.parse(text)
             except ValueError as error:
-                problems.append(f"{variable.name}={text!r} is not {error}")
+                told = "" if variable.name == "FILE_API_KEY" else f"={text!r}"  # never in a log
+                problems.append(f"{variable.name}{told} is not {error}")
         if problems:
             raise SettingsError("; ".join(problems))
         return cls(**values, step_env=_passed_on(env))

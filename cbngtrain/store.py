@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from cbngtrain.errors import (
     BlobNotFound,
@@ -79,6 +79,13 @@ class Instance:
             "meanings": dict(self.meanings),
             "about": dict(self.about),
         }
+
+
+class Readable(Protocol):
+    """Bytes that come one after another: an open file, the body of a request."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most *size* further bytes; none at the end."""
 
 
 class Store(Protocol):
@@ -162,21 +169,56 @@ class DirectoryStore:
     def add(self, path: Path) -> Digest:
         """See `Store`. A blob that stands with other bytes, since it has rotted, is replaced."""
         with _told(f"{path} cannot be stored"), path.open("rb") as source:
-            part = self._part(self.root / "cas")
+            return self.receive(source)[0]
+
+    def receive(self, source: Readable, expected: Digest | None = None) -> tuple[Digest, bool]:
+        """
+        Store the bytes that *source* gives, to its end, with memory that does not grow with them.
+
+        Returns:
+            Their digest, and whether the blob is new.
+
+        Raises:
+            DigestMismatch: They do not have the *expected* digest; nothing was stored.
+            StoreError: The file system refused, as ``__cause__`` tells.
+        """
+        with _told("a blob cannot be stored"):
+            part = _part(self.root / "cas")
             try:
-                digest = _copy_hashed(source, part)
-                place = self.path(digest)
-                if not _link(part, place) and _digest_of(place) != digest:
-                    log.warning("blob %s had rotted on disk and was replaced", digest)
-                    part.replace(place)
-                _renew(place)
+                found = _copy_hashed(source, part)
+                if expected not in {None, found}:
+                    raise DigestMismatch(found, f"the bytes have the digest {found}")
+                return found, self._settle(part, found)
             finally:
                 part.unlink(missing_ok=True)
-        return digest
+
+    def _settle(self, part: Path, digest: Digest) -> bool:
+        """Give the file *part* its place as a blob; return whether there was none."""
+        place = self.path(digest)
+        is_new = _link(part, place)
+        if not is_new and _digest_of(place) != digest:
+            log.warning("blob %s had rotted on disk and was replaced", digest)
+            part.replace(place)
+        _renew(place)
+        return is_new
+
+    def drop_rotten(self, digest: Digest) -> bool:
+        """Take the blob out of the store if its bytes have rotted; return whether it was."""
+        try:
+            is_rotten = _digest_of(self.path(digest)) != digest
+        except FileNotFoundError as error:
+            raise BlobNotFound(digest) from error
+        if is_rotten:
+            self.path(digest).unlink(missing_ok=True)
+        return is_rotten
 
     def missing(self, digests: Iterable[Digest]) -> set[Digest]:
-        """See `Store`."""
-        return {digest for digest in set(digests) if not _is_there(self.path(digest))}
+        """See `Store`. What is there is renewed: who asks is about to rely on it."""
+        wanted = set(digests)
+        lacking = {digest for digest in wanted if not _is_there(self.path(digest))}
+        for there in wanted - lacking:
+            _renew(self.path(there))
+        return lacking
 
     def place(self, digest: Digest) -> str:
         """See `Store`."""
@@ -206,7 +248,7 @@ class DirectoryStore:
             raise BlobNotFound(min(lacking))
         place = self._record_path(record.fingerprint)
         with _told(f"record {record.fingerprint} cannot be kept"):
-            part = self._part(self.root / "ac")
+            part = _part(self.root / "ac")
             _write(part, canonical_json(record.to_json()))
             try:
                 if _link(part, place):
@@ -228,7 +270,7 @@ class DirectoryStore:
 
     def _record(self, fingerprint: Fingerprint) -> Record | None:
         """Return the record, valid or not; one that cannot be read counts as none."""
-        value = _json(self._record_path(fingerprint))
+        value = read_json(self._record_path(fingerprint))
         if value is None:
             return None
         try:
@@ -241,15 +283,13 @@ class DirectoryStore:
 
     def head(self, slug: str) -> dict[str, Any]:
         """See `Store`."""
-        value = _json(self.root / "heads" / f"{slug}.json")
+        value = read_json(self.root / "heads" / f"{slug}.json")
         return value if isinstance(value, dict) else {}
 
     def set_head(self, slug: str, head: Mapping[str, Any]) -> None:
         """See `Store`."""
         with _told(f"the head of {slug} cannot be kept"):
-            part = self._part(self.root / "heads")
-            _write(part, canonical_json(head))
-            part.replace(self.root / "heads" / f"{slug}.json")
+            replace_file(self.root / "heads" / f"{slug}.json", canonical_json(head))
 
     # Instances
 
@@ -264,7 +304,7 @@ class DirectoryStore:
 
     def instance(self, target: str, name: str) -> Instance | None:
         """Return the instance, if there is one with an ``instance.json``."""
-        value = _json(self._folder(target) / name / "instance.json")
+        value = read_json(self._folder(target) / name / "instance.json")
         if value is None:
             return None
         try:
@@ -298,7 +338,7 @@ class DirectoryStore:
 
     def _publish(self, folder: Path, instance: Instance) -> None:
         """Make the instance aside and rename it into place; a name that is taken stays as it is."""
-        aside = self._part(folder)
+        aside = _part(folder)
         try:
             for path, blob in instance.files.items():
                 self._link_to_blob(aside / path, folder / instance.name / path, blob)
@@ -339,10 +379,7 @@ class DirectoryStore:
         one that looks last sees both instances, so the link ends at the newer one.
         """
         while (newest := _newest(folder)) and newest != self._latest_name(folder):
-            part = self._part(folder)
-            part.symlink_to(newest)
-            part.replace(folder / "latest")
-            _sync(folder)
+            replace_link(folder / "latest", newest)
 
     def _latest_name(self, folder: Path) -> str | None:
         """Return the name of the instance that ``latest`` points to."""
@@ -352,10 +389,46 @@ class DirectoryStore:
             return None
         return name if INSTANCE.fullmatch(name) else None
 
-    def _part(self, directory: Path) -> Path:
-        """Return a new temporary path in *directory*, which is made."""
-        directory.mkdir(parents=True, exist_ok=True)
-        return directory / f".{secrets.token_hex(8)}.part"
+
+def replace_file(path: Path, text: bytes) -> None:
+    """Write *text* to *path*, whole or not at all, in place of what is there."""
+    part = _part(path.parent)
+    try:
+        _write(part, text)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def replace_link(path: Path, goal: str) -> None:
+    """Make *path* a symbolic link to *goal*, in place of what is there."""
+    part = _part(path.parent)
+    try:
+        part.symlink_to(goal)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON value in *path*, or None if there is no such file or it holds no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        log.warning("%s: is no JSON; it is made anew", path)
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _part(directory: Path) -> Path:
+    """Return a new temporary path in *directory*, which is made."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory / f".{secrets.token_hex(8)}.part"
 
 
 @contextmanager
@@ -411,7 +484,7 @@ def _copy(source: Path, path: Path) -> None:
             shutil.copyfileobj(blob, file, _CHUNK)
 
 
-def _copy_hashed(source: BinaryIO, path: Path) -> Digest:
+def _copy_hashed(source: Readable, path: Path) -> Digest:
     """Copy *source* to *path*, synced and read-only; return the sha256 of what was written."""
     sha256 = hashlib.sha256()
     with path.open("xb") as file:
@@ -451,19 +524,6 @@ def _sync(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _json(path: Path) -> Any:
-    """Return the JSON value in *path*, or None if there is no such file or it holds no JSON."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        log.warning("%s: is no JSON; it is made anew", path)
-        return None
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _pretty(value: object) -> bytes:
