@@ -24,13 +24,15 @@ from xml.sax.saxutils import escape
 HERE = Path(__file__).parent
 
 SEED = 20101020  # any number would do; this one is the day the bot began its trial
-LABEL_NOISE = 0.025  # share of edits whose label is wrong: reviewers err, too
+LABEL_NOISE = 0.03  # share of edits whose label is wrong: reviewers err, too
 UNLABELLED = 0.012  # share of edits nobody has judged: they have no isVandalism
 REVIEWED = 0.5  # share of edits with the review service's own elements
 OVERLAP = 6  # edits of the 50/50 training group that are in its trial group again
 
+FIFTY_FIFTY = "Original Testing Training Set - Random Edits 50/50"
+
 DAY = 86400  # seconds
-EPOCH = 1262304000  # 2010-01-01 00:00 UTC: when the edits begin
+SUNDAY = 1262476800  # 2010-01-03 00:00 UTC: when the edits begin
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,15 @@ class Group:
     related_to: int | None
     edits: int
     vandalism: float  # share of the edits
-    hard: bool = False  # only edits that are easily misjudged
+    easy: float = 1.0  # chance of kinds of edits that are easily judged
 
 
 GROUPS = (
-    Group(1, "Original Testing Training Set - Random Edits 50/50", "Generic", None, 12, 0.5),
-    Group(2, "Original Testing Training Set - Random Edits 50/50 - Train", "Training", 1, 480, 0.5),
-    Group(3, "Original Testing Training Set - Random Edits 50/50 - Trial", "Trial", 1, 320, 0.5),
-    Group(4, "Report Interface Import", "Reported False Positives", None, 300, 0.4, hard=True),
-    Group(5, "Sampled Main Namespace Edits", "Generic", None, 260, 0.25),
+    Group(1, FIFTY_FIFTY, "Generic", None, 12, 0.5),
+    Group(2, f"{FIFTY_FIFTY} - Training", "Training", 1, 540, 0.5),
+    Group(3, f"{FIFTY_FIFTY} - Trial", "Trial", 1, 320, 0.5),
+    Group(4, "Report Interface Import", "Reported False Positives", None, 400, 0.45, easy=0.6),
+    Group(5, "Sampled Main Namespace Edits", "Generic", None, 240, 0.25),
 )
 
 
@@ -128,15 +130,15 @@ def _wikitext(about: Grammar, topic: Mapping[str, object]) -> str:
     parts = [_infobox(about, topic)] if rng.random() < 0.6 else []
     parts.append(about.filled(rng.choice(_strings(topic, "lead"))) + " " + _paragraph(about, 2))
     headings = _strings(topic, "headings")
-    for heading in rng.sample(headings, rng.randint(1, 4)):
-        parts.append(f"== {heading} ==\n{_paragraph(about, rng.randint(2, 5))}")
+    chosen = rng.sample(headings, rng.randint(1, 4))
+    parts += [f"== {heading} ==\n{_paragraph(about, rng.randint(2, 5))}" for heading in chosen]
     if rng.random() < 0.3:
         parts.append(about.text("good_list").rstrip())
     parts.append("== References ==\n{{reflist}}")
     if rng.random() < 0.5:
         parts.append("== External links ==\n" + about.text("external").rstrip())
-    chosen = rng.sample(_strings(topic, "categories"), 2)
-    parts.append("\n".join(f"[[Category:{about.filled(name)}]]" for name in chosen))
+    categories = rng.sample(_strings(topic, "categories"), 2)
+    parts.append("\n".join(f"[[Category:{about.filled(name)}]]" for name in categories))
     return "\n\n".join(parts)
 
 
@@ -159,7 +161,7 @@ def _good_sentence(about: Grammar) -> str:
 
 @dataclass(frozen=True)
 class Change:
-    """What an edit does: the text before (None: there was no page) and after it, and its comment."""
+    """What an edit does: the text before it (None: there was no page) and after, its comment."""
 
     before: str | None
     after: str
@@ -473,9 +475,9 @@ PEOPLE = {
 }
 UNDONE: tuple[Act, ...] = (insult, gibberish, shout, blank_section, prank)
 WITHOUT_ACCOUNT = {"passer-by", "troublemaker"}
-GOOD_PEOPLE = {"passer-by": 30, "troublemaker": 4, "newcomer": 16, "regular": 30, "veteran": 20}
+GOOD_PEOPLE = {"passer-by": 28, "troublemaker": 4, "newcomer": 15, "regular": 32, "veteran": 21}
 CLUMSY_PEOPLE = {"passer-by": 50, "troublemaker": 8, "newcomer": 34, "regular": 8}
-BAD_PEOPLE = {"passer-by": 33, "troublemaker": 35, "newcomer": 24, "regular": 7, "veteran": 1}
+BAD_PEOPLE = {"passer-by": 32, "troublemaker": 37, "newcomer": 24, "regular": 6, "veteran": 1}
 
 GOOD = (
     Kind(12, fix_typo),
@@ -503,13 +505,42 @@ BAD = (
     Kind(11, chat),
     Kind(7, blank_page),
     Kind(5, blank_section, hard=True),
-    Kind(9, prank, hard=True),
-    Kind(7, falsify_number, hard=True),
+    Kind(8, prank, hard=True),
+    Kind(5, falsify_number, hard=True),
     Kind(4, negate, hard=True),
     Kind(5, advertise),
-    Kind(7, hoax, hard=True),
+    Kind(6, hoax, hard=True),
     Kind(4, test_markup),
 )
+
+
+@dataclass(frozen=True)
+class Side:
+    """
+    Those who mean well, or those who do not: what they do, when and where.
+
+    Attributes:
+        kinds: What they do.
+        people: Who they are: shares of the people in ``PEOPLE``.
+        at_school: Share of edits in the afternoon of a schoolday.
+        rest: How long the page had been left alone: decimal exponents of seconds.
+        busy: How many recent edits the page had: decimal exponents.
+        reverted: The largest share of these that was reverted.
+    """
+
+    kinds: Sequence[Kind]
+    people: Mapping[str, int]
+    at_school: float
+    rest: tuple[float, float]
+    busy: tuple[float, float]
+    reverted: float
+
+
+SIDES = {
+    False: Side(GOOD, GOOD_PEOPLE, at_school=0.0, rest=(2.2, 7.2), busy=(0, 2.1), reverted=0.25),
+    True: Side(BAD, BAD_PEOPLE, at_school=0.4, rest=(1.8, 6.6), busy=(0.3, 2.3), reverted=0.35),
+}
+"""Whether it is vandalism → those who do it."""
 
 
 def address(rng: random.Random) -> str:
@@ -532,40 +563,38 @@ def edits(
     rng = grammar.rng
     for number in rng.sample(range(200_000_000, 420_000_000), group.edits):
         bad = rng.random() < group.vandalism
-        kinds = [
-            kind
-            for kind in (BAD if bad else GOOD)
-            if kind.hard or not group.hard or rng.random() < 0.4
-        ]
-        kind = rng.choices(kinds, [kind.weight for kind in kinds])[0]
-        page = article(grammar, topics)
-        yield _edit(number, kind, page, bad=bad)
+        kind = _kind(rng, SIDES[bad], easy=group.easy)
+        yield {**_edit(number, kind, SIDES[bad], article(grammar, topics)), **_label(rng, bad)}
 
 
-def _edit(number: int, kind: Kind, page: Article, *, bad: bool) -> Edit:
+def _kind(rng: random.Random, side: Side, easy: float) -> Kind:
+    """Return a kind of edit; one that is easily judged only counts with the chance *easy*."""
+    kinds = [kind for kind in side.kinds if kind.hard or rng.random() < easy]
+    return rng.choices(kinds, [kind.weight for kind in kinds])[0]
+
+
+def _label(rng: random.Random, bad: bool) -> Edit:  # noqa: FBT001 -- it is the thing itself
+    """Return what the reviewers said; a few err, and some edits nobody has judged."""
+    if rng.random() < UNLABELLED:
+        return {}
+    label: Edit = {"isVandalism": _boolean(bad != (rng.random() < LABEL_NOISE))}
+    return {**label, "ReviewInterface": _review(rng)} if rng.random() < REVIEWED else label
+
+
+def _edit(number: int, kind: Kind, side: Side, page: Article) -> Edit:
     rng = page.rng
-    shares = kind.by or (BAD_PEOPLE if bad else GOOD_PEOPLE)
+    shares = kind.by or side.people
     who = rng.choices(list(shares), list(shares.values()))[0]
     change = kind.act(page)
-    time = _time(rng, bad=bad)
-    edit: Edit = {}
-    reviewed = rng.random() < REVIEWED
-    if reviewed:
-        edit["EditDB"] = _edit_db(rng, time)
+    time = _time(rng, side.at_school)
+    edit: Edit = {"EditDB": _edit_db(rng, time)} if rng.random() < REVIEWED else {}
     edit |= {"EditType": "change", "EditID": number, "comment": change.comment}
-    edit |= _user(who, page, time) | {"common": _common(page, change, time, bad=bad)}
-    edit["current"] = {
-        "minor": _boolean(_is_minor(who, change, rng)),
-        "timestamp": time,
-        "text": change.after,
-    }
+    edit |= _user(who, page, time) | {"common": _common(page, change, time, side)}
+    minor = _boolean(_is_minor(who, change, rng))
+    edit["current"] = {"minor": minor, "timestamp": time, "text": change.after}
     if change.before is not None:
-        earlier = time - int(10 ** rng.uniform(2, 7))
+        earlier = time - int(10 ** rng.uniform(*side.rest))
         edit["previous"] = {"timestamp": earlier, "text": change.before}
-    if rng.random() >= UNLABELLED:
-        edit["isVandalism"] = _boolean(bad != (rng.random() < LABEL_NOISE))
-    if reviewed:
-        edit["ReviewInterface"] = _review(rng)
     return edit
 
 
@@ -573,22 +602,18 @@ def _boolean(value: bool) -> str:  # noqa: FBT001 -- it is the thing itself
     return "true" if value else "false"
 
 
-def _time(rng: random.Random, *, bad: bool) -> int:
-    """Return when: vandals keep school hours, a little."""
-    hour = (
-        rng.choice((13, 14, 15, 16, 17, 18, 19, 20))
-        if bad and rng.random() < 0.4
-        else rng.randrange(24)
-    )
-    return EPOCH + rng.randrange(300) * DAY + hour * 3600 + rng.randrange(3600)
+def _time(rng: random.Random, at_school: float) -> int:
+    """Return when: with that chance in the afternoon of a schoolday, else at any time."""
+    afternoon = rng.random() < at_school
+    day = rng.randrange(40) * 7 + (rng.randrange(1, 6) if afternoon else rng.randrange(7))
+    hour = rng.randrange(13, 21) if afternoon else rng.randrange(24)
+    return SUNDAY + day * DAY + hour * 3600 + rng.randrange(3600)
 
 
 def _user(who: str, page: Article, time: int) -> Edit:
     rng, person = page.rng, PEOPLE[who]
     made = int(10 ** rng.uniform(*person.edits))
-    warns = 0
-    while warns < 9 and rng.random() < person.warned:
-        warns += 1
+    warns = next(count for count in range(99) if rng.random() >= person.warned)
     return {
         "user": _user_name(who, page),
         "user_edit_count": made,
@@ -605,17 +630,17 @@ def _user_name(who: str, page: Article) -> str:
     return page.grammar.text("young_account" if who == "newcomer" else "account")
 
 
-def _common(page: Article, change: Change, time: int, *, bad: bool) -> Edit:
+def _common(page: Article, change: Change, time: int, side: Side) -> Edit:
     rng = page.rng
     new = change.before is None
-    recent = 0 if new else int(10 ** rng.uniform(0, 2.2))
+    recent = 0 if new else int(10 ** rng.uniform(*side.busy))
     return {
         "page_made_time": time if new else time - rng.randint(100, 3000) * DAY,
         "title": page.title,
         "namespace": "Main",
         "creator": page.grammar.text("account"),
         "num_recent_edits": recent,
-        "num_recent_reversions": int(recent * rng.uniform(0, 0.35 if bad else 0.25)),
+        "num_recent_reversions": int(recent * rng.uniform(0, side.reverted)),
     }
 
 
