@@ -289,12 +289,11 @@ class Build:
         reference = self.reference(source.slug, source.artifact)
         before = read_reference(reference)
         made = Made(answer.record.artifact(EDITS), answer.record.fingerprint)
-        write_reference(reference, made)
         is_same = before is not None and before.artifact.meaning == made.artifact.meaning
+        if not (before and is_same and self.store.find(before.by)):
+            write_reference(reference, made)
         shared = self._shared(source) if source.role == "trial" else 0
-        why = f"{answer.counts}" + (
-            f"; {shared} of them also in the training set" if shared else ""
-        )
+        why = f"{answer.counts}; {shared} also in the training set" if shared else str(answer.counts)
         if not is_same:
             log.info("%s: %s", source.name, why)
         return {"did": "unchanged" if is_same else "changed", "why": why}
@@ -406,12 +405,12 @@ class Build:
             if made.artifact.digest == lost.digest:
                 maker = self.plan.maker(step.slug, step.recipe.reads[path])
                 log.warning("%s: %s; making %s again", step.name, lost, maker.name)
-                self._make_again(maker)
+                self.make_again(maker)
                 return
         raise lost
 
-    def _make_again(self, maker: Source | Step) -> None:
-        """Ask or make *maker*, whose artifact is lost."""
+    def make_again(self, maker: Source | Step) -> None:
+        """Ask or make *maker*, of whose record a blob is lost. Raises TrainerError."""
         if isinstance(maker, Step):
             self.make(maker)
             return

@@ -14,7 +14,7 @@ from typing import Any
 from cbngtrain.build import EDITS, Build, read_reference
 from cbngtrain.errors import InstanceConflict, StoreError
 from cbngtrain.plan import EditSet
-from cbngtrain.step import Artifact, Digest, Record, Step, fingerprint
+from cbngtrain.step import Artifact, Digest, Record, Source, Step, fingerprint
 from cbngtrain.store import Instance
 
 _TIME = "%Y-%m-%d %H:%M:%S"  # UTC
@@ -63,25 +63,45 @@ def contents(build: Build, edit_set: EditSet) -> Contents:
     """
     Return what stands in the store for *edit_set*.
 
+    A record that is not whole, since a log or another blob that no step reads is lost, is made
+    again; the steps stand in building order, so those below it see what came of that.
+
     Raises:
-        StoreError: A record is missing, or was made from other inputs than those beside it.
+        TrainerError: A record could not be made again.
+        StoreError: A record was made from other inputs than those beside it.
     """
-    sources = {}
-    for source in edit_set.sources:
-        made = read_reference(build.reference(edit_set.slug, source.artifact))
-        sources[source.role] = _standing(build, source.name, made and made.by)
+    sources = {source.role: _source_record(build, source) for source in edit_set.sources}
     steps = build.plan.steps[edit_set.slug]
-    records = [_standing(build, s.name, fingerprint(s, build.inputs(s))) for s in steps]
-    found = Contents(edit_set, sources, tuple(zip(steps, records, strict=True)))
+    found = Contents(edit_set, sources, tuple((step, _step_record(build, step)) for step in steps))
     _refuse_strangers(found)
     return found
 
 
-def _standing(build: Build, name: str, key: Any) -> Record:
-    """Return the record of the task *name*. Raises StoreError."""
-    record = build.store.find(key) if key else None
+def _source_record(build: Build, source: Source) -> Record:
+    """Return the record that stands for *source*."""
+    reference = build.reference(source.slug, source.artifact)
+    made = read_reference(reference)
+    record = build.store.find(made.by) if made else None
     if record is None:
-        raise StoreError(f"{name}: its record is not in the store; run doit again")
+        build.make_again(source)
+        made = read_reference(reference)
+        record = build.store.find(made.by) if made else None
+    return _certain(record, source.name)
+
+
+def _step_record(build: Build, step: Step) -> Record:
+    """Return the record that stands for *step*."""
+    record = build.store.find(fingerprint(step, build.inputs(step)))
+    if record is None:
+        build.make_again(step)
+        record = build.store.find(fingerprint(step, build.inputs(step)))
+    return _certain(record, step.name)
+
+
+def _certain(record: Record | None, name: str) -> Record:
+    """Return the record of the task *name*. Raises StoreError if there is none."""
+    if record is None:
+        raise StoreError(f"{name}: its record is gone from the store again; run doit again")
     return record
 
 
@@ -121,7 +141,7 @@ def publish(build: Build, edit_set: EditSet) -> dict[str, str]:
     Publish what stands for *edit_set*, if it is not published, and keep its head.
 
     Returns:
-        ``did``: ``published`` or ``unchanged``; ``why``: the instance's name.
+        ``did``: ``published`` or ``unchanged``; ``why``: the instance.
 
     Raises:
         StoreError: Something is missing, or the name that was asked for is taken.
@@ -131,7 +151,7 @@ def publish(build: Build, edit_set: EditSet) -> dict[str, str]:
     latest = build.store.latest(edit_set.name)
     is_same = latest is not None and dict(latest.meanings) == found.meanings
     if latest and is_same and not build.has_asked_name:
-        return {"did": "unchanged", "why": latest.name}
+        return {"did": "unchanged", "why": f"{edit_set.name}/{latest.name}"}
     name = build.instance
     while True:
         try:
@@ -141,7 +161,7 @@ def publish(build: Build, edit_set: EditSet) -> dict[str, str]:
                 raise
             name = time.strftime(_TIME, time.gmtime(timegm(time.strptime(name, _TIME)) + 1))
         else:
-            return {"did": "published", "why": name}
+            return {"did": "published", "why": f"{edit_set.name}/{name}"}
 
 
 def _keep_head(build: Build, found: Contents) -> None:

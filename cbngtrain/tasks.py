@@ -193,6 +193,8 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
         self._done[f"source {did}" if task.name.startswith("edit_set:") else did] += 1
         if did == "built":
             self._say(f"built {task.name} in {task.values['seconds']} s: {why}")
+        elif did == "published":
+            self._say(f"published {why}")
         elif did != "unchanged":
             self._say(f"{did} {task.name}: {why}" if why else f"{did} {task.name}")
 
@@ -285,9 +287,12 @@ def stop_on_signals(kill: Callable[[], None]) -> None:
     Further signals are ignored from then on: the end is short.
     """
 
+    def ignore(_number: int, _frame: object) -> None:
+        """Do nothing: SIG_IGN would have Python complain of a signal that came just before."""
+
     def stop(number: int, _frame: object) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, ignore)
+        signal.signal(signal.SIGINT, ignore)
         kill()
         raise SystemExit(128 + number)
 

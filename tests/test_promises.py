@@ -1,0 +1,454 @@
+"""What a build promises, with real doit, real processes and a core in small."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Site, edit, edits
+
+ALL_STEPS = ["bayes_train", "bayes.db", "two_bayes.db", "ann_train", "create_ann", "trial_run"]
+NOTHING = "Nothing to do: 14 up to date, 4 sources unchanged."
+
+
+def blobs_of(site: Site, path: str) -> list[Path]:
+    """The blobs behind a path of the latest instances, one per edit set."""
+    return [
+        (site.base / "store" / "tree" / name / "latest" / path).resolve()
+        for name in ("Alpha", "Beta")
+    ]
+
+
+def instances(site: Site, name: str) -> list[str]:
+    """The names of the instances of an edit set."""
+    folder = site.base / "store" / "tree" / name
+    return sorted(path.name for path in folder.iterdir() if path.name != "latest")
+
+
+def test_second_build_dispatches_nothing(built: Site):
+    """A second doit says in one line that there is nothing to do, and starts no step."""
+    ended = built.run()
+
+    assert ended.lines == [NOTHING]
+    assert (ended.status, built.calls) == (0, [])
+
+
+@pytest.mark.parametrize("lost", [(".doit.db",), ("build",), (".doit.db", "build")])
+def test_lost_working_directory_dispatches_nothing(built: Site, lost: tuple[str, ...]):
+    """Without doit's database and references the build finds everything in the store."""
+    for name in lost:
+        path = built.path / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    ended = built.run()
+
+    assert (ended.status, built.calls) == (0, []), ended
+    assert len(instances(built, "Alpha")) == 1
+    assert built.run().lines == [NOTHING]
+
+
+def test_changed_edits_rebuild_their_own_chain(built: Site):
+    """An edit set whose bytes change rebuilds its own chain, and nothing else."""
+    built.dump(2, [*edits(100, 12), edit(999, "one more")])
+
+    ended = built.run()
+
+    assert built.calls == ALL_STEPS, ended
+    assert "edit_set:beta" not in ended.out
+    assert (len(instances(built, "Alpha")), len(instances(built, "Beta"))) == (2, 1)
+
+
+def test_changed_trial_edits_rebuild_the_trial_alone(built: Site):
+    """A change of the trial edits leaves the models alone."""
+    built.dump(3, [*edits(200, 8), edit(999, "one more")])
+
+    built.run()
+
+    assert built.calls == ["trial_run"]
+
+
+def test_shuffled_and_reindented_edits_dispatch_nothing(built: Site):
+    """The same edits in another order, with volatile fields, are the same edit set."""
+    volatile = "<EditDB><lastUpdated>12345</lastUpdated></EditDB></WPEdit>"
+    built.dump(2, [each.replace("</WPEdit>", volatile) for each in reversed(edits(100, 12))])
+    built.run()
+    built.forget_calls()
+    built.dump(
+        2, [each.replace("</WPEdit>", volatile.replace("2", "7")) for each in edits(100, 12)]
+    )
+
+    ended = built.run()
+
+    assert (ended.lines, built.calls) == ([NOTHING], [])
+
+
+def test_same_meaning_stops_the_rebuild_whatever_the_bytes(built: Site):
+    """A database that is made again has other bytes and the same meaning: nothing below runs."""
+    before = blobs_of(built, "artifacts/bayes.db")[0]
+    before.unlink()
+
+    ended = built.run()
+
+    assert built.calls == ["bayes.db"], ended
+    reference = (built.path / "build" / "alpha" / "bayes.db").read_text().split()
+    assert reference[1] != before.name
+    assert "found ann_train:alpha" in ended.out
+    assert built.run().lines == [NOTHING]
+
+
+def test_changed_parameter_rebuilds_from_that_step_down(built: Site):
+    """Another seed makes another network and another trial, and nothing above them."""
+    ended = built.run(env={"CBNG_SEED": "2"})
+
+    assert sorted(built.calls) == ["create_ann", "create_ann", "trial_run", "trial_run"]
+    assert "parameters.seed 1 → 2" in ended.out
+
+
+def test_changed_number_in_a_recipe_rebuilds_from_that_step_down(built: Site):
+    """A number of the table of recipes is part of the fingerprint."""
+    dodo = built.path / "dodo.py"
+    dodo.write_text(
+        "from dataclasses import replace\nfrom cbngtrain import plan\n"
+        "plan.RECIPES = tuple(\n"
+        "    replace(r, parameters={**r.parameters, 'max_epochs': 151}) if r.name == 'ann' else r\n"
+        "    for r in plan.RECIPES\n)\n" + dodo.read_text()
+    )
+
+    ended = built.run()
+
+    assert sorted(built.calls) == ["create_ann", "create_ann", "trial_run", "trial_run"]
+    assert "parameters.max_epochs 150 → 151" in ended.out
+
+
+def test_changed_program_rebuilds_and_changing_it_back_finds(built: Site):
+    """The programs' bytes are part of the fingerprint; the old ones' records are still there."""
+    program = built.core / "create_ann"
+    old = program.read_text()
+    program.write_text(f"{old}# changed\n")
+    built.run()
+    assert len(built.calls) == 2 * len(ALL_STEPS)
+    built.forget_calls()
+    program.write_text(old)
+
+    ended = built.run()
+
+    assert (ended.status, built.calls) == (0, [])
+
+
+def test_changed_configuration_rebuilds_what_reads_it(built: Site):
+    """A configuration is read by cluebotng alone: the databases and the network stay."""
+    (built.core / "conf" / "cluebotng.conf").write_text("chains: {}; # other\n")
+
+    built.run()
+
+    assert sorted(set(built.calls)) == ["ann_train", "bayes_train", "trial_run"]
+
+
+@pytest.mark.parametrize("path", ["artifacts/main_bayes_train.dat", "trial/report.txt"])
+def test_lost_blob_is_rebuilt(built: Site, path: str):
+    """A blob lost from the store is made again, and with it nothing else."""
+    lost, _ = blobs_of(built, path)
+    lost.unlink()
+
+    ended = built.run()
+
+    assert (ended.status, len(built.calls)) == (0, 1), ended
+    assert lost.exists()
+
+
+def test_lost_log_makes_its_step_again_when_looked_at(built: Site):
+    """A record is valid only with all its blobs, its log too."""
+    (built.base / "store" / "tree" / "Alpha" / "latest" / "logs" / "ann.log").resolve().unlink()
+    (built.path / "build" / "alpha" / "main_ann.fann").unlink()
+
+    built.run()
+
+    assert built.calls.count("create_ann") == 1
+
+
+def test_rotten_blob_is_noticed_when_read_and_rebuilt(built: Site):
+    """Bytes that changed on disk are taken out when read, made again, and the build goes on."""
+    rotten, _ = blobs_of(built, "artifacts/main_bayes_train.dat")
+    good = rotten.read_bytes()
+    rotten.chmod(0o644)
+    rotten.write_bytes(good[:-2] + b"?\n")
+    blobs_of(built, "artifacts/bayes.db")[0].unlink()
+
+    ended = built.run()
+
+    assert ended.status == 0, ended
+    assert "had rotted" in ended.out
+    assert sorted(built.calls) == ["bayes.db", "bayes_train"]
+    assert rotten.read_bytes() == good
+
+
+def test_rotten_source_is_downloaded_again(built: Site):
+    """A canonical edit set that rotted is brought in anew from the review service."""
+    rotten, _ = blobs_of(built, "edit-sets/train.xml")
+    rotten.chmod(0o644)
+    rotten.write_bytes(rotten.read_bytes()[:-1] + b" ")
+    blobs_of(built, "artifacts/main_bayes_train.dat")[0].unlink()
+
+    ended = built.run()
+
+    assert ended.status == 0, ended
+    assert built.calls == ["bayes_train"]
+
+
+def test_one_failure_leaves_the_others_to_finish(site: Site):
+    """One edit set's bad dump does not stop the other, and the exit status tells."""
+    (site.review / "dumps" / "2.xml").write_text("<html>not a dump</html>")
+
+    ended = site.run()
+
+    assert ended.status == 11, ended
+    assert (site.base / "store" / "tree" / "Beta" / "latest" / "instance.json").exists()
+    assert not (site.base / "store" / "tree" / "Alpha").exists()
+
+
+def test_failed_step_is_one_line_and_what_depends_on_it_another(site: Site):
+    """One line for the failure with its log, one for all that was not built; exit status 10."""
+    site.behave(create_ann={"exit": 3})
+
+    ended = site.run()
+
+    failed = [line for line in ended.lines if line.startswith("FAILED ann:alpha")]
+    assert ended.status == 10
+    assert len(failed) == 1
+    assert "exit code 3: toy core: create_ann fails as told; its log: " in failed[0]
+    log = (site.path / failed[0].rsplit(" ", 1)[1]).read_text()
+    assert log == "toy core: create_ann fails as told\n"
+    not_built = [line for line in ended.lines if line.startswith("not built: ")]
+    assert not_built == ["not built: trial:alpha, trial:beta, publish:alpha, publish:beta"]
+
+
+def test_failed_step_is_tried_again_by_the_next_build(site: Site):
+    """A failure is not remembered: the next doit goes on from what was finished."""
+    site.behave(create_ann={"exit": 3})
+    site.run()
+    site.forget_calls()
+    site.behave()
+
+    ended = site.run()
+
+    assert ended.status == 0, ended
+    assert sorted(site.calls) == ["create_ann", "create_ann", "trial_run", "trial_run"]
+
+
+@pytest.mark.parametrize(
+    ("what", "path", "text", "told"),
+    [
+        ("bayes_train", "data/main_bayes_train.dat", "1 _EDIT_TOTALS\n1 a\n0", "line 3"),
+        ("bayes_train", "data/main_bayes_train.dat", "", "is empty"),
+        ("bayes__db", "data/bayes.db", "garbage", "no Berkeley DB database"),
+        ("ann_train", "data/main_ann_train.dat", "3 2 1\n0.5 0.5\n1\n", "3 rows for 12 edits"),
+        ("create_ann", "data/main_ann.fann", "FANN_FLO_2.1\n", "is not a whole network"),
+        ("trial_run", "trialreport/details.txt", "editid=1, x=2\n", "1 whole lines for 8"),
+        ("trial_run", "trialreport/report.txt", "Trial set: 8 Edits\n-nan%\n", "no number"),
+        ("trial_run", "trialreport/debug.xml", "<WPEditSet>", "does not end with"),
+    ],
+    ids=lambda value: value.replace("\n", " ")[:30],
+)
+def test_bad_output_is_no_success(site: Site, what: str, path: str, text: str, told: str):
+    """Exit status 0 proves nothing: what a step leaves is checked before its record is kept."""
+    site.behave(**{what: {"spoil": {path: text}}})
+
+    ended = site.run()
+
+    assert ended.status == 10, ended
+    assert told in ended.out
+    assert not (site.base / "store" / "tree").exists()
+
+
+def test_list_works_offline_with_nothing_built(site: Site):
+    """``doit list --status`` needs no network and nothing built."""
+    env = {"CBNG_REVIEW_URL": "http://192.0.2.1:9"}
+
+    ended = site.run("list", "--status", "--all", env=env)
+
+    assert ended.status == 0, ended
+    assert "run `doit` once" in ended.out
+
+
+def test_list_and_info_and_clean_use_the_last_answer(built: Site):
+    """Offline commands know the edit sets of the last build, and clean removes references."""
+    env = {"CBNG_REVIEW_URL": "http://192.0.2.1:9"}
+
+    listed = built.run("list", "--status", "--all", env=env)
+    info = built.run("info", "ann:alpha", env=env)
+    cleaned = built.run("clean", "-a", env=env)
+
+    assert any(line.startswith("U ann:alpha ") for line in listed.lines), listed
+    assert "up-to-date" in info.out
+    assert cleaned.status == 0
+    assert not (built.path / "build" / "alpha" / "main_ann.fann").exists()
+    assert (built.run().status, built.calls) == (0, [])
+
+
+def test_equal_edit_sets_are_trained_once(site: Site):
+    """Two edit sets with the same bytes share every record."""
+    site.dump(5, edits(100, 12))
+    site.dump(6, edits(200, 8))
+
+    ended = site.run("-n", "4")
+
+    assert ended.status == 0, ended
+    assert sorted(site.calls) == sorted(ALL_STEPS)
+
+
+def test_parallel_build(site: Site):
+    """``doit -n 4`` builds the same."""
+    ended = site.run("-n", "4")
+
+    assert ended.status == 0, ended
+    assert sorted(site.calls) == sorted(2 * ALL_STEPS)
+    assert site.run("-n", "4").lines == [NOTHING]
+
+
+@pytest.mark.parametrize("name", ["ann:alpha", "build/alpha/main_ann.fann"])
+def test_one_artifact_is_built_with_what_it_needs(site: Site, name: str):
+    """A task's or a target's name builds that artifact, and no trial, and no other edit set."""
+    ended = site.run(name)
+
+    assert ended.status == 0, ended
+    assert sorted(site.calls) == sorted(ALL_STEPS[:-1])
+
+
+def test_wildcard_builds_all_of_a_kind(site: Site):
+    """``doit 'ann:*'`` builds all networks."""
+    site.run("ann:*")
+
+    assert site.calls.count("create_ann") == 2
+    assert "trial_run" not in site.calls
+
+
+def test_unknown_task_is_a_usage_error(site: Site):
+    """A task that does not exist ends with status 3 and one line."""
+    ended = site.run("ann:nope")
+
+    assert ended.status == 3
+    assert "ann:nope" in ended.lines[0]
+
+
+def test_another_machine_finds_the_records(built: Site):
+    """A record written by one machine is found by another with an empty ``build/``."""
+    other = built.add_checkout("other-machine")
+
+    ended = built.run(cwd=other)
+
+    assert (ended.status, built.calls) == (0, []), ended
+    assert len(instances(built, "Alpha")) == 1
+
+
+def test_instance_tells_what_everything_was_made_from(built: Site):
+    """``instance.json`` goes from each artifact down to the edit sets."""
+    latest = built.base / "store" / "tree" / "Alpha" / "latest"
+    instance = json.loads((latest / "instance.json").read_text())
+    about = instance["about"]
+
+    network = about["artifacts"]["artifacts/main_ann.fann"]
+    assert set(network) == {"digest", "meaning", "size", "fingerprint"}
+    assert about["steps"]["ann"]["fingerprint"] == network["fingerprint"]
+    rows = about["steps"]["ann"]["made_from"]["artifacts/main_ann_train.dat"]
+    assert rows["fingerprint"] == about["steps"]["ann_train"]["fingerprint"]
+    train = about["steps"]["bayes_train"]["made_from"]["edit-sets/train.xml"]
+    assert train["digest"] == about["artifacts"]["edit-sets/train.xml"]["digest"]
+    assert about["edit_sets"]["edit-sets/train.xml"]["counts"]["edits"] == 12
+    assert (latest / "artifacts" / "main_ann.fann").read_bytes().startswith(b"FANN")
+    assert str((latest / "artifacts" / "main_ann.fann").readlink()).startswith("../")
+    assert (latest / "logs" / "ann.log").read_text() == "Processed as told.\n"
+
+
+def test_latest_that_is_not_whole_is_published_again(built: Site):
+    """When the latest instance lacks a blob for good, a new whole one is published."""
+    lost, _ = blobs_of(built, "artifacts/bayes.db")
+    lost.unlink()
+
+    ended = built.run()
+
+    assert ended.status == 0, ended
+    assert len(instances(built, "Alpha")) == 2
+    assert blobs_of(built, "artifacts/bayes.db")[0].exists()
+
+
+def test_lost_log_is_made_again_before_publishing(built: Site):
+    """A log that no step reads is missed by who publishes, and its step is made again."""
+    lost, _ = blobs_of(built, "logs/ann.log")
+    lost.unlink()
+
+    ended = built.run()
+
+    assert ended.status == 0, ended
+    assert lost.exists()
+    assert len(instances(built, "Alpha")) == 1
+
+
+def test_edits_in_both_sets_are_reported_or_refused(built: Site):
+    """Edits in both training and trial set are counted; a setting makes them an error."""
+    built.dump(3, [*edits(200, 8), edit(101, "also trained on")])
+
+    reported = built.run()
+    refused = built.run(env={"CBNG_OVERLAP": "refuse"})
+
+    assert "9 edits, 3 vandalism; 1 also in the training set" in reported.out
+    assert refused.status == 11
+    assert "Alpha: 1 of 9 trial edits are in the training set too, EditID 101 first" in refused.out
+    assert "not built: trial:alpha, publish:alpha" in refused.out
+
+
+def test_fresh_download_is_not_repeated_while_young(built: Site):
+    """With CBNG_SOURCE_MAX_AGE a younger answer is not asked for again."""
+    built.dump(2, [*edits(100, 12), edit(999, "one more")])
+
+    young = built.run(env={"CBNG_SOURCE_MAX_AGE": "3600"})
+    old = built.run()
+
+    assert young.lines == [NOTHING]
+    assert "changed edit_set:alpha/train" in old.out
+
+
+def test_review_service_that_cannot_be_asked_is_one_line(site: Site):
+    """While the plan is made a service that does not answer ends with status 3 and one line."""
+    ended = site.run(env={"CBNG_REVIEW_URL": f"file:{site.base}/nothing"})
+
+    assert (ended.status, len(ended.lines)) == (3, 1), ended
+    assert "edit-groups.json" in ended.out
+
+
+def test_wrong_settings_are_told_at_once(site: Site):
+    """All that is wrong with the settings is one line, and status 12; nothing has started."""
+    ended = site.run(env={"CBNG_SEED": "x", "CBNG_STEP_TIMEOUT": "0", "CBNG_STOER": "y"})
+
+    assert (ended.status, len(ended.lines)) == (12, 1), ended
+    assert all(name in ended.out for name in ("CBNG_SEED", "CBNG_STEP_TIMEOUT", "CBNG_STORE"))
+    assert not (site.path / "build").exists()
+
+
+def test_store_that_cannot_be_written_is_status_13(site: Site):
+    """A store that refuses is told apart from a step that failed."""
+    (site.base / "store").write_text("a file where the store should be")
+
+    ended = site.run()
+
+    assert ended.status == 13, ended
+
+
+def test_step_out_of_time_is_stopped(site: Site):
+    """A step that runs longer than CBNG_STEP_TIMEOUT is stopped with all it started."""
+    site.behave(create_ann={"sleep": 60, "child": 60})
+
+    ended = site.run("ann:alpha", env={"CBNG_STEP_TIMEOUT": "1"})
+
+    assert ended.status == 10, ended
+    assert "no end after 1 s" in ended.out
+
+
+def test_forgotten_record_is_made_anew(built: Site):
+    """``cbng-trainer forget`` disowns a bad result; only that step runs again."""
+    told = built.run("cbng-trainer", "forget", "alpha/ann")
+
+    ended = built.run()
+
+    assert told.status == 0, told
+    assert (ended.status, built.calls) == (0, ["create_ann"]), ended

@@ -1,0 +1,167 @@
+"""Stopping, being killed, and two builds at once."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from tests.conftest import Site, kill_hard, processes_in, wait_until
+
+NOTHING = "Nothing to do: 14 up to date, 4 sources unchanged."
+MOMENTS = ["bayes_train", "bayes.db", "ann_train", "create_ann", "trial_run"]
+
+
+def slow(site: Site, what: str, seconds: float = 30, child: float = 60) -> None:
+    """Let *what* take its time, with a child of its own."""
+    site.behave(**{what.replace(".", "__"): {"sleep": seconds, "child": child}})
+
+
+def step_records(site: Site) -> int:
+    """How many steps have a record."""
+    records = (json.loads(path.read_bytes()) for path in (site.base / "store").glob("ac/*/*"))
+    return sum(record["log"] is not None for record in records)
+
+
+@pytest.mark.parametrize("process", ["0", "4"], ids=["one after another", "four at once"])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+def test_signal_stops_the_build_at_once(site: Site, process: str, number: int, status: int):
+    """SIGTERM and Ctrl-C end within 5 s, leave no process, and lose no finished step."""
+    slow(site, "create_ann")
+    doit = site.start("-n", process)
+    site.wait_for_call("create_ann")
+    began = time.monotonic()
+
+    doit.send_signal(number)
+    out, _ = doit.communicate(timeout=20)
+
+    assert time.monotonic() - began < 5
+    assert doit.returncode == status, out
+    assert "Stopped; finished steps are kept" in out
+    wait_until(lambda: not processes_in(site.base), 2)
+    finished = step_records(site)
+    assert finished >= sum(line.startswith("built") for line in out.splitlines())
+    site.behave()
+    site.forget_calls()
+    assert site.run().status == 0
+    assert len(site.calls) == 12 - finished
+
+
+def test_second_signal_changes_nothing(site: Site):
+    """Signals that follow the first are ignored: the end is short and in order."""
+    slow(site, "bayes_train")
+    doit = site.start()
+    site.wait_for_call("bayes_train")
+
+    doit.send_signal(signal.SIGTERM)
+    doit.send_signal(signal.SIGTERM)
+    out, _ = doit.communicate(timeout=20)
+
+    assert doit.returncode == 143, out
+    assert "Traceback" not in out
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_build_is_gone_on_with(site: Site, moment: str):
+    """After kill -9 the step dies too, nothing is taken for finished, nothing made twice."""
+    slow(site, moment, child=0)
+    doit = site.start("-n", "2")
+    site.wait_for_call(moment)
+
+    kill_hard(doit)
+
+    wait_until(lambda: not processes_in(site.path), 5)
+    finished = step_records(site)
+    site.behave()
+    site.forget_calls()
+    ended = site.run()
+    assert ended.status == 0, ended
+    assert len(site.calls) == 12 - finished
+    assert moment in site.calls
+    assert list((site.path / "build" / ".scratch").iterdir()) == []
+    assert site.run().lines == [NOTHING]
+
+
+def test_second_build_in_one_checkout_waits(site: Site):
+    """A second doit in one checkout waits for the first, says so, and trains nothing twice."""
+    slow(site, "create_ann", 1)
+    first = site.start()
+    site.wait_for_call("bayes_train")
+    second = site.start()
+
+    out, _ = second.communicate(timeout=60)
+    first.communicate(timeout=60)
+
+    assert (first.returncode, second.returncode) == (0, 0), out
+    assert f"process {first.pid} is building in" in out
+    assert out.splitlines()[-1] == NOTHING
+    assert len(site.calls) == 12
+
+
+def test_two_checkouts_at_once_train_nothing_twice(site: Site):
+    """Two builds in two checkouts over one store share the work."""
+    other = site.add_checkout("other")
+    slow(site, "create_ann", 1)
+    builds = [site.start("-n", "2"), site.start("-n", "2", cwd=other)]
+
+    outs = [build.communicate(timeout=60)[0] for build in builds]
+
+    assert [build.returncode for build in builds] == [0, 0], outs
+    assert len(site.calls) == 12
+    assert site.run(cwd=other).lines == [NOTHING]
+    assert site.run().lines == [NOTHING]
+
+
+def test_waiting_build_can_be_stopped(site: Site):
+    """A build that waits for another on the same step is stopped at once, too."""
+    other = site.add_checkout("other")
+    slow(site, "bayes_train")
+    first = site.start("bayes_train:alpha")
+    site.wait_for_call("bayes_train")
+    second = site.start("bayes_train:alpha", cwd=other)
+    assert second.stdout
+    assert next(line for line in second.stdout if "another build on this machine" in line)
+
+    second.send_signal(signal.SIGTERM)
+    out, _ = second.communicate(timeout=5)
+
+    assert second.returncode == 143, out
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=5)
+
+
+def test_scratch_of_a_dead_build_is_removed(built: Site):
+    """What a killed build left in its scratch directory goes at the start of the next."""
+    left = built.path / "build" / ".scratch" / "ann-alpha-dead" / "data"
+    left.mkdir(parents=True)
+    (left / "main_ann.fann").write_text("half")
+
+    built.run()
+
+    assert not left.parent.exists()
+
+
+def test_cut_reference_is_looked_up_again(built: Site):
+    """A reference that is no reference counts as none, and the store is asked."""
+    (built.path / "build" / "alpha" / "bayes.db").write_text("cut")
+
+    ended = built.run()
+
+    assert (ended.status, built.calls) == (0, []), ended
+    assert built.run().lines == [NOTHING]
+
+
+def test_store_that_cannot_be_written_loses_nothing(site: Site):
+    """Where the store cannot be written the build fails with status 13, and goes on later."""
+    store = site.base / "store"
+    store.mkdir()
+    (store / "cas").write_text("in the way")
+
+    failed = site.run()
+    (store / "cas").unlink()
+    mended = site.run()
+
+    assert failed.status == 13, failed
+    assert mended.status == 0, mended
