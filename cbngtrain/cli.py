@@ -12,6 +12,7 @@ import os
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,7 @@ from doit.doit_cmd import DoitMain
 from cbngtrain import tasks
 from cbngtrain.build import DIRECTORY, EDITS, Build, Scratch, changes, read_reference
 from cbngtrain.dispatch.local import LocalDispatcher, conf_digest, conf_directory, core_program
-from cbngtrain.errors import BlobNotFound, PlanError, SettingsError, StoreError, TrainerError
+from cbngtrain.errors import BlobNotFound, PlanError, StoreError, TrainerError
 from cbngtrain.plan import EditSet, Programs, edit_sets, plan, single_edit_set
 from cbngtrain.review import EditGroup, ReviewService, edit_groups_from_json
 from cbngtrain.settings import VARIABLES, Settings
@@ -167,7 +168,7 @@ def _add_builders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     _add_run_options(one)
     one.set_defaults(command=run_edit_set)
 
-    serve = commands.add_parser("run-file-api", help="serve the store over HTTP, to read")
+    serve = commands.add_parser("run-file-api", help="serve the store over HTTP")
     serve.add_argument("--base-dir", type=Path, metavar="DIR", help="the store; else CBNG_STORE")
     serve.add_argument("--bind", default="0.0.0.0:8000", metavar="HOST:PORT",
                        help="where to listen [%(default)s]")  # fmt: skip
@@ -258,15 +259,15 @@ def _run(arguments: argparse.Namespace, settings: Settings, found: tuple[EditSet
 
 
 def run_file_api(arguments: argparse.Namespace) -> int:
-    """Become gunicorn, serving the store."""
+    """Become gunicorn, serving the store; ``web/serving.py`` is its configuration."""
     settings = _settings(os.environ, "INFO")
     base = (arguments.base_dir or settings.store).resolve()
-    if not base.is_dir():
-        raise SettingsError(f"{base} is no directory: build something first, or name another")
-    command = [sys.executable, "-m", "gunicorn", "--bind", arguments.bind,
-               "--worker-class", "gthread", "--threads", "8", "--access-logfile", "-",
-               "--graceful-timeout", "10", "web.app:get_app()"]  # fmt: skip
-    os.execve(sys.executable, command, {**os.environ, "CBNG_STORE": str(base)})  # noqa: S606 - becomes it
+    base.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:web.serving",
+               "--bind", arguments.bind, "web.app:get_app()"]  # fmt: skip
+    metrics = tempfile.mkdtemp(prefix="cbng-metrics-")  # what its workers have counted
+    env = {**os.environ, "CBNG_STORE": str(base), "PROMETHEUS_MULTIPROC_DIR": metrics}
+    os.execve(sys.executable, command, env)  # noqa: S606 - becomes it
 
 
 def get(arguments: argparse.Namespace) -> int:
@@ -332,7 +333,7 @@ def why(arguments: argparse.Namespace) -> int:
         unknown: set[str] = set()  # artifacts that will be others, or of which nothing is known
         for step in build.plan.steps[edit_set.slug]:
             state = _state(build, step, unknown)
-            if chosen in {None, step}:
+            if chosen is None or chosen == step:
                 print(f"{step.name}: {state}")
     return 0
 

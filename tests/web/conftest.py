@@ -1,0 +1,123 @@
+"""A file service over a store in a temporary directory: called directly, and over a socket."""
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from falcon import testing
+
+from cbngtrain.step import Digest
+from cbngtrain.store import DirectoryStore
+from web.app import create_app
+from web.auth import Tokens
+from web.service import Service
+from web.tree import Tree
+
+TOKEN = "sesame"
+WRITER = {"Authorization": f"Bearer {TOKEN}"}
+TIME = "2025-08-01 18:36:31"
+LATER = "2025-08-02 00:00:00"
+
+
+def digest_of(content: bytes) -> Digest:
+    """Return the sha256 of *content*."""
+    return Digest(hashlib.sha256(content).hexdigest())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(tmp_path / "store")
+
+
+@pytest.fixture
+def service(store: DirectoryStore) -> Service:
+    return Service(store, Tree(store), Tokens([TOKEN, "older"]), largest=1 << 20, keep_free=0)
+
+
+@pytest.fixture
+def client(service: Service) -> testing.TestClient:
+    return testing.TestClient(create_app(service))
+
+
+@pytest.fixture
+def put(client: testing.TestClient) -> Callable[[bytes], Digest]:
+    """Store a blob through the service."""
+
+    def put(content: bytes) -> Digest:
+        digest = digest_of(content)
+        headers = {**WRITER, "Content-Length": str(len(content))}
+        client.simulate_put(f"/cas/{digest}", body=content, headers=headers)
+        return digest
+
+    return put
+
+
+@dataclass
+class Running:
+    """A gunicorn of our own."""
+
+    url: str
+    port: int
+    root: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def send(self, raw: bytes, timeout: float = 10) -> bytes:
+        """Send raw bytes, half-close, and return all that is answered."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as line:
+            line.sendall(raw)
+            with suppress(OSError):  # the server may have closed already
+                line.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: line.recv(65536), b""))
+
+
+@contextmanager
+def serving(root: Path, env: Mapping[str, str] | None = None, port: int = 0) -> Iterator[Running]:
+    """Serve the store in *root* with the real gunicorn, on a loopback port."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        port = listener.getsockname()[1]
+        log = root.with_name(f"{root.name}.{port}.log")
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "cbngtrain.cli", "run-file-api", "--base-dir", str(root),
+                 "--bind", f"fd://{listener.fileno()}"],
+                env={**os.environ, "FILE_API_KEY": TOKEN, "CBNG_KEEP_FREE": "0", **(env or {})},
+                stdout=file, stderr=file, pass_fds=[listener.fileno()],
+            )  # fmt: skip
+    try:
+        _wait(f"http://127.0.0.1:{port}")
+        yield Running(f"http://127.0.0.1:{port}", port, root, process, log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def _wait(url: str) -> None:
+    """Return when the service answers."""
+    for _ in range(100):
+        try:
+            requests.get(f"{url}/", timeout=5)
+        except requests.RequestException:
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError(url)
+
+
+@pytest.fixture(scope="session")
+def gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One gunicorn for all tests that need a real socket and not a store of their own."""
+    root = tmp_path_factory.mktemp("served") / "store"
+    root.mkdir()
+    with serving(root) as running:
+        yield running

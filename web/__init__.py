@@ -1,0 +1,1 @@
+"""The file service: a `DirectoryStore` over HTTP, and pages for people."""

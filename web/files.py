@@ -1,0 +1,174 @@
+"""
+A file as the answer to GET or HEAD: validators, ranges, and headers that keep its reader safe.
+
+RFC 9110 (ETag, If-None-Match, Range, If-Range), RFC 9530 (Repr-Digest), RFC 6266
+(Content-Disposition). The file is sent by the kernel (sendfile): the server asks for its
+descriptor and sends from where it stands.
+"""
+
+import base64
+import os
+import re
+from dataclasses import dataclass
+from email.utils import formatdate, parsedate_to_datetime
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+import falcon
+
+from cbngtrain.step import Digest
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+CHANGING = "no-cache"
+
+BINARY = "application/octet-stream"
+_TYPES = {
+    ".txt": "text/plain; charset=utf-8",
+    ".log": "text/plain; charset=utf-8",
+    ".dat": "text/plain; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
+    ".xml": "application/xml",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
+_ETAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """
+    What is sent.
+
+    Attributes:
+        path: Where it is, all links followed.
+        digest: The sha256 of its bytes.
+        name: What it is called when it is saved; empty for the digest.
+        modified: Seconds since the epoch.
+        cache: The value of Cache-Control.
+    """
+
+    path: Path
+    digest: Digest
+    name: str
+    modified: float
+    cache: str
+
+
+class _Slice:
+    """A part of an open file, with the descriptor that lets the server send it by sendfile."""
+
+    def __init__(self, descriptor: int, start: int, length: int) -> None:
+        os.lseek(descriptor, start, os.SEEK_SET)
+        self._descriptor = descriptor
+        self._left = length
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        wanted = self._left if size is None or size < 0 else min(size, self._left)
+        chunk = os.read(self._descriptor, wanted)
+        self._left -= len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def send(req: falcon.Request, resp: falcon.Response, file: File) -> None:
+    """
+    Answer *req* with *file*, or the part of it that is asked for.
+
+    Raises:
+        falcon.HTTPError: 416 where the part is outside of the file.
+        FileNotFoundError: It is gone.
+    """
+    descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        size = os.fstat(descriptor).st_size
+        _validate(resp, file)
+        if _is_known(req, file):
+            resp.status = falcon.HTTP_304
+            return
+        _describe(resp, file)
+        start, length = _part(req, resp, file, size)
+        resp.content_length = length
+        if req.method != "HEAD":
+            resp.stream = _Slice(descriptor, start, length)
+            descriptor = -1
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _validate(resp: falcon.Response, file: File) -> None:
+    """Set the headers that tell these bytes from others; 304 has them too."""
+    raw = base64.b64encode(bytes.fromhex(file.digest)).decode()
+    resp.set_headers(
+        {
+            "ETag": f'"{file.digest}"',
+            "Repr-Digest": f"sha-256=:{raw}:",
+            "Last-Modified": formatdate(file.modified, usegmt=True),
+            "Cache-Control": file.cache,
+        }
+    )
+
+
+def _describe(resp: falcon.Response, file: File) -> None:
+    """Say what the bytes are, and that a browser must not run them."""
+    kind = _TYPES.get(PurePosixPath(file.name).suffix.lower(), BINARY)
+    resp.content_type = kind
+    resp.set_header("Accept-Ranges", "bytes")
+    resp.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
+    if file.name:
+        resp.set_header("Content-Disposition", _disposition(file.name, kind))
+
+
+def _disposition(name: str, kind: str) -> str:
+    """Return how a browser shows or saves *name*; nothing in a name can end the header."""
+    shown = "attachment" if kind == BINARY else "inline"
+    plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name)
+    return f"{shown}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _is_known(req: falcon.Request, file: File) -> bool:
+    """Return whether who asks has these bytes already."""
+    if (tags := req.get_header("If-None-Match")) is not None:
+        return tags.strip() == "*" or f'"{file.digest}"' in _ETAG.findall(tags)
+    since = req.get_header("If-Modified-Since")
+    return since is not None and int(file.modified) <= _seconds(since)
+
+
+def _seconds(date: str) -> float:
+    """Return the HTTP date in seconds since the epoch; long ago if it is none."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return -1.0
+
+
+def _part(req: falcon.Request, resp: falcon.Response, file: File, size: int) -> tuple[int, int]:
+    """Return start and length of what is asked for, and say so in *resp*. Raises HTTPError 416."""
+    asked = _RANGE.fullmatch((req.get_header("Range") or "").strip())
+    if asked is None or asked.groups() == ("", "") or not _is_in_range(req, file):
+        return 0, size  # no range, one of another kind, or several: the whole answers each
+    first, last = asked.groups()
+    if first and last and int(last) < int(first):
+        return 0, size
+    start = int(first) if first else max(size - int(last), 0)
+    end = min(int(last), size - 1) if first and last else size - 1
+    if start >= size or (not first and int(last) == 0):
+        raise falcon.HTTPRangeNotSatisfiable(size, title="Outside of the file")
+    resp.status = falcon.HTTP_206
+    resp.set_header("Content-Range", f"bytes {start}-{end}/{size}")
+    return start, end - start + 1
+
+
+def _is_in_range(req: falcon.Request, file: File) -> bool:
+    """Return whether If-Range, if given, names these very bytes (weak validators never do)."""
+    wanted = req.get_header("If-Range")
+    if wanted is None or wanted.startswith('"'):
+        return wanted in {None, f'"{file.digest}"'}
+    return _seconds(wanted) == int(file.modified)

@@ -1,0 +1,98 @@
+"""
+The bytes of an upload, as they come: limited in size and in what they leave of the disk.
+
+A body comes with a length or chunked. With a length the server's reader ends silently where the
+client broke off, so the length is checked here; chunked, it raises.
+"""
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import falcon
+
+_LOOK = 64 << 20  # bytes after which free disk is looked at again
+
+NO_LENGTH = falcon.HTTPLengthRequired(
+    title="No length", description="send a Content-Length, or Transfer-Encoding: chunked"
+)
+
+
+class Upload:
+    """A request's body, to be read once to its end."""
+
+    def __init__(self, req: falcon.Request, largest: int, root: Path, keep_free: int) -> None:
+        """
+        Args:
+            req: The request.
+            largest: Bytes that a body may have.
+            root: A directory on the disk that the body goes to.
+            keep_free: Bytes of that disk that must stay free.
+
+        Raises:
+            falcon.HTTPError: 411, 413 or 507, told by the headers alone.
+        """
+        is_chunked = "chunked" in (req.get_header("Transfer-Encoding") or "").lower()
+        if req.content_length is None and not is_chunked:
+            raise NO_LENGTH
+        self._length = None if is_chunked else req.content_length
+        self._source = req.env["wsgi.input"]
+        self._largest, self._root, self._keep_free = largest, root, keep_free
+        self.seen = 0  # bytes that came so far
+        self._looked = 0
+        self._bound(self._length or 0)
+        self._look(self._length or 0)
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes. Raises falcon.HTTPError (400, 413, 507)."""
+        left = self._largest + 1 if self._length is None else self._length - self.seen
+        wanted = min(size, left)
+        try:
+            chunk: bytes = self._source.read(wanted) if wanted else b""
+        except Exception as error:  # the server's own: truncated, malformed or stalled
+            raise _short(f"the body broke off after {self.seen} bytes") from error
+        self.seen += len(chunk)
+        if wanted and not chunk and self._length is not None:
+            raise _short(f"{self.seen} bytes came of {self._length}")
+        self._bound(self.seen)
+        if self.seen - self._looked >= _LOOK:
+            self._looked = self.seen
+            self._look(0)
+        return chunk
+
+    def _bound(self, size: int) -> None:
+        """Raise 413 if *size* is more than a body may have."""
+        if size > self._largest:
+            raise falcon.HTTPContentTooLarge(
+                title="Too large", description=f"at most {self._largest} bytes are taken"
+            )
+
+    def _look(self, coming: int) -> None:
+        """Raise 507 unless *coming* bytes leave enough of the disk."""
+        existing = next(path for path in (self._root, *self._root.parents) if path.exists())
+        if shutil.disk_usage(existing).free - coming < self._keep_free:
+            raise falcon.HTTPInsufficientStorage(
+                title="Disk is full", description=f"{self._keep_free} bytes are kept free"
+            )
+
+
+def _short(description: str) -> falcon.HTTPError:
+    return falcon.HTTPBadRequest(
+        title="Short body", description=f"{description}; nothing was stored"
+    )
+
+
+def json_value(upload: Upload) -> Any:
+    """
+    Return the JSON value that *upload* is.
+
+    Raises:
+        falcon.HTTPError: 400 where it is none, 413.
+    """
+    text = b"".join(iter(partial(upload.read, 1 << 16), b""))
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise falcon.HTTPBadRequest(title="No JSON", description=f"the body: {error}") from error
