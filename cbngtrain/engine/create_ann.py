@@ -93,12 +93,12 @@ def _trained(
     command: Command, sizes: Sequence[int], rows: TrainingRows, start: list[Floats] | None
 ) -> list[Floats]:
     """Return the trained weights: libfann's own from given start weights, else the best."""
-    slopes = Slopes(sizes, rows.inputs, rows.wanted)
     limits = Limits(command.max_epochs, command.desired_error)
-    if start is not None:
-        return trained(start, slopes, limits, _print)
-    start = start_weights(sizes, rows, np.random.default_rng(command.seed))
-    weights, after, result = best_trained(start, slopes, limits, _print)
+    with Slopes(sizes, rows.inputs, rows.wanted) as slopes:
+        if start is not None:
+            return trained(start, slopes, limits, _print)
+        start = start_weights(sizes, rows, np.random.default_rng(command.seed))
+        weights, after, result = best_trained(start, slopes, limits, _print)
     print(f"Kept after {after:8d}. Current error: {result.error:.10f}. Bit fail {result.bit_fail}.")
     return weights
 
