@@ -1,106 +1,196 @@
-"""
-``cluebotng``: edits through a chain of processors.
-
-    cluebotng -c CONFDIR -m CHAIN -f EDITS
-"""
+"""``cluebotng``: edits from a file through a chain of processors, into the chain's outputs."""
 
 import argparse
+import os
+import signal
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
-from cbngtrain.engine.configuration import Block, load
-from cbngtrain.engine.edits import Edit, EditSet, edit_set
+from tqdm import tqdm
+
+from cbngtrain.engine import workers
+from cbngtrain.engine.chain import links_of, needed
+from cbngtrain.engine.configuration import load
+from cbngtrain.engine.edits import Chunk, Edit, EditSet, edit_set
 from cbngtrain.engine.errors import EngineError, FormatError
-from cbngtrain.engine.features import MODULES
 from cbngtrain.engine.output import whole_file
-from cbngtrain.engine.table import EVERYTHING, Link, Output, Step, Table, needed
+from cbngtrain.engine.table import EVERYTHING, Link, Output, Step, Table
 
-TEXTS = ("current_text", "previous_text")
-"""What no edit can do without; a page's creation is to be given an empty previous text."""
+TEXTS = {"current_text": "current", "previous_text": "previous"}
+"""What an edit cannot do without, and its name for people."""
 
-CHUNK = 1 << 19  # bytes of the file that are processed together
+CHUNK = 1 << 20  # bytes of the file that are processed together, some 50 edits
+MIN_CHUNK = 1 << 17  # of small files, so that every process has some
+PARTS = 4  # chunks for each process, at least, where the file is large enough
 
 
 def main(args: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run edits through a chain; see the module."""
-    del env
+    """
+    Run the edits of a file through a chain: ``-c CONFDIR -m CHAIN -f EDITS``.
+
+    Returns:
+        0, or 130 where Ctrl-C stopped it.
+
+    Raises:
+        EngineError: What was given cannot be used; no output is left.
+    """
+    del env  # nothing of it matters here
     options = _options(args)
-    configuration = load(options.c)
-    links, wanted = needed(_links(configuration, options.m))
-    edits = edit_set(options.f, configuration)
-    required = (
-        configuration.texts("file_require_properties")
-        if "file_require_properties" in configuration
-        else ()
-    )
-    outputs = [link for link in links if not isinstance(link, Step)]
-    count = skipped = 0
-    with ExitStack() as stack:
-        files = {
-            name: stack.enter_context(whole_file(Path(name)))
-            for output in outputs
-            for name in output.filenames
-        }
-        writers = [output.writer(files) for output in outputs]
-        for chunk in edits.chunks(CHUNK):
-            found = edits.parse(chunk)
-            kept = [edit for edit in found if all(name in edit.properties for name in required)]
-            skipped += len(found) - len(kept)
-            count += len(kept)
-            if not kept:
-                continue
-            table = _table(edits, kept, wanted)
-            for link in links:
-                if isinstance(link, Step):
-                    link.run(table)
-                else:
-                    writers[outputs.index(link)].write(link.rendered(table))
-        for writer in writers:
-            writer.finish()
-    print(f"Processed {count} edits.")
+    try:
+        with _stopped_by_sigterm():
+            seen = _run(options)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    print(f"Processed {seen.edits} edits.")
+    if seen.skipped:
+        print(f"Left out {seen.skipped} edits: {seen.reason}.", file=sys.stderr)
     return 0
 
 
-def _table(edits, kept, wanted) -> Table:
-    names = {name for edit in kept for name in edit.properties}
-    if EVERYTHING not in wanted:
-        names &= wanted
-    return Table(
-        edits.path, kept, {name: [edit.properties.get(name) for edit in kept] for name in names}
-    )
-
-
 def _options(args: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="cluebotng", description=__doc__)
-    parser.add_argument("-c", metavar="CONFDIR", type=Path, default=Path("conf"))
-    parser.add_argument("-m", metavar="CHAIN", default="default")
-    parser.add_argument("-f", metavar="EDITS", type=Path, required=True)
+    parser = argparse.ArgumentParser(prog="cluebotng", description="Run edits through a chain.")
+    parser.add_argument("-c", metavar="CONFDIR", type=Path, default=Path("conf"), dest="directory")
+    parser.add_argument("-m", metavar="CHAIN", default="default", dest="chain")
+    parser.add_argument("-f", metavar="EDITS", type=Path, required=True, dest="edits")
     return parser.parse_args(args)
 
 
-def _links(configuration: Block, chain: str) -> list[Link]:
-    chains = configuration.group("chains")
-    if chain not in chains:
-        raise EngineError(f'there is no chain "{chain}"; there are {", ".join(chains)}')
-    return list(_chain(configuration, chains.texts(chain), (chain,)))
+@dataclass(slots=True)
+class _Seen:
+    """How many edits there were, how many were left out, and why."""
+
+    reason: str
+    edits: int = 0
+    skipped: int = 0
 
 
-def _chain(configuration: Block, names: Sequence[str], parents: tuple[str, ...]) -> Iterator[Link]:
-    chains = configuration.group("chains")
-    for name in names:
-        if name in parents:
-            raise EngineError(f'the chain "{name}" contains itself')
-        block = configuration.get(name)
-        if block is None and name in chains:
-            yield from _chain(configuration, chains.texts(name), (*parents, name))
-            continue
-        block = Block(name) if block is None else block
-        module = block.text("module", name)
-        if module == "chain":
-            yield from _chain(configuration, block.only("chain").texts("chain"), (*parents, name))
-        elif module in MODULES:
-            yield from MODULES[module](block)
-        else:
-            raise EngineError(f'there is no processor, chain or module "{module}"')
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """
+    What is done with a chunk, in a process of its own.
+
+    Attributes:
+        links: The steps and outputs of the chain that matter.
+        wanted: The properties that they read; `EVERYTHING`: all.
+        required: An edit without all of these is left out.
+    """
+
+    edits: EditSet
+    links: Sequence[Link]
+    wanted: frozenset[str]
+    required: Sequence[str]
+
+    def __call__(self, chunk: Chunk) -> tuple[int, int, list[Any]]:
+        """How many edits were processed, how many left out, and what each output renders."""
+        found = self.edits.parse(chunk)
+        kept = [e for e in found if all(name in e.properties for name in self.required)]
+        rendered = self._rendered(self._table(kept)) if kept else []
+        return len(kept), len(found) - len(kept), rendered
+
+    def _table(self, edits: Sequence[Edit]) -> Table:
+        for edit in edits:
+            for name, kind in TEXTS.items():
+                if name in self.wanted and name not in edit.properties:
+                    raise FormatError(self.edits.path, edit.place, f"the edit has no {kind} text")
+        names = {name for edit in edits for name in edit.properties}
+        if EVERYTHING not in self.wanted:
+            names &= self.wanted
+        columns = {name: [edit.properties.get(name) for edit in edits] for name in names}
+        return Table(self.edits.path, edits, columns)
+
+    def _rendered(self, table: Table) -> list[Any]:
+        rendered = []
+        for link in self.links:
+            if isinstance(link, Step):
+                link.run(table)
+            else:
+                rendered.append(link.rendered(table))
+        return rendered
+
+
+def _run(options: argparse.Namespace) -> _Seen:
+    configuration = load(options.directory)
+    edits = edit_set(options.edits, configuration)
+    links, wanted = needed(links_of(configuration, options.chain))
+    key = "file_require_properties"
+    required = configuration.texts(key) if key in configuration else ()
+    work = _Work(edits, links, wanted, required)
+    seen = _Seen(f"they have not all of {', '.join(required)}")
+    with ExitStack() as stack:
+        writers = _writers([link for link in links if not isinstance(link, Step)], stack)
+        for rendered in _processed(work, seen):
+            for writer, part in zip(writers, rendered, strict=True):
+                writer.write(part)
+        if not seen.edits:
+            raise FormatError(options.edits, "", _why_none(seen))
+        for writer in writers:
+            writer.finish()
+    return seen
+
+
+def _why_none(seen: _Seen) -> str:
+    if seen.skipped:
+        return f"all its {seen.skipped} edits are left out: {seen.reason}"
+    return "there are no edits in it"
+
+
+def _processed(work: _Work, seen: _Seen) -> Iterator[list[Any]]:
+    """What the outputs render, chunk by chunk in the order of the edit set."""
+    processes = len(os.sched_getaffinity(0))
+    size = min(CHUNK, max(MIN_CHUNK, work.edits.size // (PARTS * processes)))
+    chunks = work.edits.chunks(size)
+    with tqdm(unit=" edits", disable=None, leave=False) as bar:
+        for edits, skipped, rendered in workers.in_order(work, chunks, processes):
+            seen.edits += edits
+            seen.skipped += skipped
+            bar.update(edits)
+            if edits:
+                yield rendered
+
+
+def _writers(outputs: Sequence[Output], stack: ExitStack) -> list[Any]:
+    """What writes the outputs, into files that get their names when the stack ends well."""
+    files: dict[str, BinaryIO] = {}
+    for output in outputs:
+        for name in output.filenames:
+            if name in files:
+                raise EngineError(f"{name}: two outputs of the chain would write it")
+            files[name] = stack.enter_context(_opened(Path(name)))
+    return [output.writer(files) for output in outputs]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to be whole or not there; a terminal, a pipe or the like is written as it is."""
+    if not path.exists() or (path.is_file() and not path.is_relative_to("/dev")):
+        with whole_file(path) as file:
+            yield file
+        return
+    try:
+        with path.open("wb") as file:
+            yield file
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as an error would: processes are killed, unfinished files go."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)

@@ -31,7 +31,8 @@ FALSE = frozenset({"f", "false", "n", "no", "0"})
 
 _END = re.compile(rb"</wpedit\s*>", re.IGNORECASE)
 _ROOT = re.compile(rb"(?:\xef\xbb\xbf)?(?:<\?[^>]*\?>)?\s*<([^\s/>]+)")
-_BLOCK = 1 << 20  # bytes read at a time
+_BLOCK = 1 << 16  # bytes in which the outermost element begins
+_LONGEST_END = 1 << 10  # bytes
 _ATOI = re.compile(r"[ \t\n\v\f]*([+-]?\d+)")
 _ATOF = re.compile(r"[ \t\n\v\f]*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 
@@ -105,11 +106,11 @@ class EditSet:
         with self.path.open("rb") as file:
             start = 0
             data = b""
-            while block := file.read(max(size, _BLOCK)):
+            while block := file.read(max(size, len(data))):
                 data += block
                 if _has_other_markup(data, at_start=start == 0):
                     break
-                cut = _last_end(data)
+                cut = _last_end(data, len(data) - len(block))
                 if cut:
                     yield start + cut, data.count(b"\n", 0, cut)
                     data = data[cut:]
@@ -146,12 +147,10 @@ def _has_other_markup(data: bytes, *, at_start: bool) -> bool:
     return b"<!" in data or b"<?" in data[first:]
 
 
-def _last_end(data: bytes) -> int:
-    """Where the last ``</WPEdit>`` ends; 0 if there is none."""
-    end = 0
-    for match in _END.finditer(data, max(0, len(data) - _BLOCK)):
-        end = match.end()
-    return end
+def _last_end(data: bytes, begin: int) -> int:
+    """Where the last ``</WPEdit>`` ends; 0 if there is none. Before *begin* none ends."""
+    ends = _END.findall(data, max(0, begin - _LONGEST_END))
+    return data.rindex(ends[-1]) + len(ends[-1]) if ends else 0
 
 
 class _ChunkParser:

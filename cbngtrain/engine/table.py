@@ -8,7 +8,7 @@ property. Values are ``bytes`` (text), ``int``, ``float`` (a 32-bit float's valu
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -145,16 +145,15 @@ class Step:
 
 
 class Output(Protocol):
-    """
-    Writes what becomes of edits: rendered where the edits are, written where the file is.
+    """Writes what becomes of edits: rendered where the edits are, written where the file is."""
 
-    Attributes:
-        reads: The properties that it needs.
-        filenames: The files that it writes, relative to the working directory.
-    """
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The properties that it needs (`EVERYTHING`, or names)."""
 
-    reads: tuple[str, ...]
-    filenames: tuple[str, ...]
+    @property
+    def filenames(self) -> tuple[str, ...]:
+        """The files that it writes, relative to the working directory."""
 
     def rendered(self, table: Table) -> Any:
         """What is to be written of these edits; anything that can be pickled."""
@@ -174,22 +173,3 @@ class Writer(Protocol):
 
 
 Link = Step | Output
-
-
-def needed(links: Iterable[Link]) -> tuple[list[Link], frozenset[str]]:
-    """
-    Leave out the steps that no output asks for.
-
-    Returns:
-        The links that matter, in order, and the properties that edits must bring.
-    """
-    wanted: set[str] = set()
-    kept: list[Link] = []
-    for link in reversed(list(links)):
-        if isinstance(link, Step):
-            is_asked_for = not link.makes or EVERYTHING in wanted
-            if not is_asked_for and wanted.isdisjoint(link.makes):
-                continue
-        wanted.update(link.reads)
-        kept.append(link)
-    return kept[::-1], frozenset(wanted)

@@ -1,0 +1,250 @@
+"""
+Chains of repeated byte sets: the shape of nearly every expression that a configuration has.
+
+A tree is taken apart into the chains whose union it is, where it is a small one; and of a chain
+it is told what makes it fast and safe for ``re``: which links never give back what they took,
+and whether the work on a text stays in proportion to its length.
+"""
+
+import re
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+
+from cbngtrain.engine.posix import (
+    ANY,
+    NEWLINE,
+    Bytes,
+    Choice,
+    End,
+    Node,
+    One,
+    Repeat,
+    Sequence,
+    Start,
+)
+
+MAX_CHAINS = 64  # that a tree is taken apart into
+MAX_LINKS = 400  # that they have in all
+FEW_STEPS = 40  # bytes of a match that may be tried again from every byte
+MAX_SPELLED = 16  # repetitions that are spelled out, for the literal that a search begins with
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A byte of a set, from *low* to *high* times (None: any number)."""
+
+    of: Bytes
+    low: int = 1
+    high: int | None = 1
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it takes one byte, always."""
+        return self.low == self.high == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Links one after the other, and whether the chain is anchored at its ends."""
+
+    links: tuple[Link, ...] = ()
+    at_start: bool = False
+    at_end: bool = False
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether it matches the empty text."""
+        return all(link.low == 0 for link in self.links)
+
+
+def chains_of(tree: Node, *, newline: bool) -> list[Chain] | None:
+    """
+    The chains whose union the tree is; None where there is no such small union.
+
+    Without *newline* an anchor in the middle holds only where the other links on its side are
+    empty, and a chain that cannot be so is left out: the union may be of no chains.
+    """
+    sequences = _alternatives(tree)
+    if sequences is None or sum(map(len, sequences)) > MAX_LINKS:
+        return None
+    if newline and any(_is_anchored_inside(sequence) for sequence in sequences):
+        return None
+    chains = [chain for sequence in sequences if (chain := _anchored(sequence))]
+    return list(dict.fromkeys(chains))
+
+
+_Part = Link | Start | End
+_Sequences = list[tuple[_Part, ...]]
+
+
+def _alternatives(tree: Node) -> _Sequences | None:
+    match tree:
+        case One(of):
+            return [(Link(of),)]
+        case Start() | End():
+            return [(tree,)]
+        case Repeat(part, low, high):
+            return _repeated(part, low, high)
+        case Choice(parts):
+            return _joined([_alternatives(part) for part in parts])
+        case Sequence(parts):
+            return _product([_alternatives(part) for part in parts])
+
+
+def _repeated(part: Node, low: int, high: int | None) -> _Sequences | None:
+    """A repeated byte is a link; a repeated group is spelled out, if it has an end."""
+    if high == 0:
+        return [()]
+    if isinstance(part, One):
+        return [(Link(part.of, low, high),)]
+    if high is None or high > MAX_CHAINS:
+        return None
+    once = _alternatives(part)
+    return _joined([_product([once] * count) for count in range(low, high + 1)])
+
+
+def _joined(each: Items[_Sequences | None]) -> _Sequences | None:
+    found: _Sequences = []
+    for sequences in each:
+        if sequences is None or len(found) + len(sequences) > MAX_CHAINS:
+            return None
+        found += sequences
+    return found
+
+
+def _product(each: Items[_Sequences | None]) -> _Sequences | None:
+    found: _Sequences = [()]
+    for sequences in each:
+        if sequences is None or len(found) * len(sequences) > MAX_CHAINS:
+            return None
+        found = [(*head, *tail) for head in found for tail in sequences]
+        if sum(map(len, found)) > MAX_LINKS:
+            return None
+    return found
+
+
+def _is_anchored_inside(sequence: tuple[_Part, ...]) -> bool:
+    return any(isinstance(part, Start) for part in sequence[1:]) or any(
+        isinstance(part, End) for part in sequence[:-1]
+    )
+
+
+def _anchored(sequence: tuple[_Part, ...]) -> Chain | None:
+    """The sequence with its anchors at its ends; None where it matches nothing."""
+    starts = [index for index, part in enumerate(sequence) if isinstance(part, Start)]
+    ends = [index for index, part in enumerate(sequence) if isinstance(part, End)]
+    first = starts[-1] + 1 if starts else 0
+    last = ends[0] if ends else len(sequence)
+    outside = (*sequence[:first], *sequence[last:])  # what can only be empty there
+    if any(isinstance(part, Link) and part.low for part in outside):
+        return None
+    links = tuple(part for part in sequence[first:last] if isinstance(part, Link))
+    return Chain(links, bool(starts), bool(ends))
+
+
+def literal(links: Items[Link]) -> bytes:
+    """The bytes that every match of the links begins with."""
+    begin = bytearray()
+    for link in links:
+        if len(link.of) != 1 or not link.low:
+            break
+        begin += bytes(link.of) * min(link.low, MAX_SPELLED)
+        if link.low != link.high:
+            break
+    return bytes(begin)
+
+
+def is_possessive(links: Items[Link], index: int) -> bool:
+    """
+    Whether a link need never give back a byte that it took.
+
+    So it is where no byte of its set can begin what follows; or where the only one that follows
+    and could take such bytes is an unbounded link of the same set, which itself never gives
+    back: it would end where this link ended. (``" *\\n? *x"``: were one run of blanks shared
+    between two links, there would be as many ways to fail as blanks.)
+    """
+    own = links[index].of
+    for after in range(index + 1, len(links)):
+        link = links[after]
+        if own & link.of:
+            is_same = link.of == own and (link.low, link.high) == (0, None)
+            return is_same and is_possessive(links, after)
+        if link.low:
+            return True
+    return True
+
+
+def is_linear(chain: Chain, *, newline: bool) -> bool:
+    """
+    Whether finding the chain's matches takes time in proportion to the text.
+
+    An attempt takes few steps but for its long links. If these never give back and have no byte
+    that an attempt could begin with, each of their runs is read by only the few attempts that
+    begin shortly before it. A chain that is one link alone takes all it reads.
+    """
+    links = chain.links
+    if (chain.at_start or chain.at_end) and newline:
+        return False
+    if len(links) == 1 and not chain.at_end:
+        return True
+    is_long = [link.high is None or link.high > FEW_STEPS for link in links]
+    few = sum(link.high or 0 for link, long in zip(links, is_long, strict=True) if not long)
+    long_ones = [index for index, long in enumerate(is_long) if long]
+    if few > FEW_STEPS or not all(is_possessive(links, index) for index in long_ones):
+        return False
+    return chain.at_start or not any(links[0].of & links[index].of for index in long_ones)
+
+
+def set_regex(of: Bytes) -> bytes:
+    """A byte set in the syntax of ``re``, under DOTALL."""
+    if of == ANY:
+        return b"."
+    if len(of) == 1:
+        return re.escape(bytes(of))
+    negated = len(of) > len(ANY) // 2
+    members = sorted(ANY - of if negated else of)
+    return b"[%b%b]" % (b"^" if negated else b"", b"".join(b"\\x%02x" % b for b in members))
+
+
+def links_regex(links: Items[Link]) -> bytes:
+    """The links in the syntax of ``re``, under DOTALL: possessive where that is proved."""
+    return b"".join(
+        _link_regex(link, possessive=is_possessive(links, index), first=index == 0)
+        for index, link in enumerate(links)
+    )
+
+
+def chain_regex(chain: Chain, *, newline: bool) -> bytes:
+    """The chain in the syntax of ``re``, under DOTALL, without its anchor at the start."""
+    if not chain.at_end:
+        return links_regex(chain.links)
+    if not newline:
+        return links_regex(chain.links) + rb"\Z"
+    # A link may have to give back a newline: what is not followed by nothing is by that.
+    greedy = [_link_regex(link, possessive=False, first=False) for link in chain.links]
+    return b"".join(greedy) + rb"(?=\n|\Z)"
+
+
+def _link_regex(link: Link, *, possessive: bool, first: bool) -> bytes:
+    one = set_regex(link.of)
+    if link.is_fixed:
+        return one
+    spelled = link.low if first and link.low <= MAX_SPELLED else 0
+    high = b"" if link.high is None else b"%d" % (link.high - spelled)
+    bounds = b"{%d,%b}" % (link.low - spelled, high)
+    repeated = one + bounds + (b"+" if possessive else b"")
+    return one * spelled + repeated
+
+
+def atoms(links: Items[Link]) -> dict[int, int]:
+    """
+    Byte → a byte that stands for it: no link tells the two apart.
+
+    A text translated so has the chain's matches at the same places, and a set of bytes that
+    belong together, such as both cases of a letter, becomes one byte, which is found faster.
+    """
+    signatures: dict[tuple[bool, ...], int] = {}
+    return {
+        byte: signatures.setdefault(tuple(byte in link.of for link in links), byte)
+        for byte in range(256)
+    }
