@@ -1,21 +1,23 @@
 """
 A dump of the review service → an edit set in canonical form.
 
-The canonical form is UTF-8 XML: edits by ascending EditID, an element a line, no white space
-between elements, no attributes, volatile fields left out, ``isVandalism`` as ``true`` or
-``false``, and an empty previous text for a page's creation. The same edits give the same bytes,
-in whatever order and however indented they came.
+The canonical form is UTF-8 XML: edits by ascending EditID, an element a line, nothing else between
+elements, no attributes, volatile fields left out, ``isVandalism`` as ``true`` or ``false``, numbers
+without blanks or leading zeros, and an empty previous text for a page's creation. The same edits
+give the same bytes, in whatever order and however indented they came.
 
 A dump is read edit by edit: what is held in memory is one edit and a row of numbers for each.
 """
 
 import gzip
 import re
+import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
@@ -23,7 +25,7 @@ from tqdm import tqdm
 
 from cbngtrain.errors import FormatError
 
-VERSION = 1  # of the canonical form: raise it when the same dump gives other bytes
+VERSION = 2  # of the canonical form: raise it when the same dump gives other bytes
 
 TRUE = frozenset({"t", "true", "y", "yes", "1"})  # the core's, any case
 FALSE = frozenset({"f", "false", "n", "no", "0"})
@@ -33,6 +35,7 @@ NUMBERS = frozenset(
         "timestamp",  # Unix time, as are the other times
         "user_edit_count",
         "user_distinct_pages",
+        "user_top_count",
         "user_warns",
         "user_reg_time",
         "page_made_time",
@@ -43,10 +46,23 @@ NUMBERS = frozenset(
 """Fields that hold a count or a time: empty, or a whole number from 0 to 2³¹ - 1."""
 
 _VOLATILE = re.compile(r"editdb/lastupdated|reviewinterface/reviewers.*")
-_NUMBER = re.compile(r"\s*[0-9]+\s*")
+_LEFT_OUT_IF_EMPTY = frozenset({"editdb", "reviewinterface"})  # hold the volatile fields
+_VALUES = NUMBERS | {"editid", "isvandalism", "text"}  # never hold elements
+_BLANK = " \t\r\n"  # XML's
 _LARGEST = 2**31 - 1  # the core reads numbers with atoi into 32 bits
 _DEEPEST = 8  # levels of elements; real dumps have 4
 _CHUNK = 1 << 18  # bytes
+
+_CUT = frozenset(
+    expat.errors.codes[message]
+    for message in (
+        expat.errors.XML_ERROR_NO_ELEMENTS,
+        expat.errors.XML_ERROR_PARTIAL_CHAR,
+        expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION,
+        expat.errors.XML_ERROR_UNCLOSED_TOKEN,
+    )
+)
+"""What expat says at the end of a file whose end is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +85,7 @@ class Counts:
     def __str__(self) -> str:
         """The counts in one phrase."""
         phrase = f"{self.edits} edits, {self.vandalism} vandalism"
-        if self.left_out:
-            reasons = ", ".join(f"{n} without {why}" for why, n in sorted(self.left_out.items()))
-            phrase += f"; left out: {reasons}"
-        return phrase
-
-
-@dataclass(slots=True)
-class _Element:
-    """An element: its name as written, and either text or elements."""
-
-    name: str
-    text: list[str] = field(default_factory=list)
-    children: list["_Element"] = field(default_factory=list)
-
-    def child(self, name: str) -> "_Element | None":
-        """Return the first child of that name in lower case."""
-        return next((e for e in self.children if e.name.lower() == name), None)
-
-    def value(self, name: str) -> str | None:
-        """Return the text of the child of that name in lower case."""
-        element = self.child(name)
-        return None if element is None else "".join(element.text)
+        return f"{phrase}; left out: {_told(self.left_out)}" if self.left_out else phrase
 
 
 def canonicalise(raw: Path, path: Path, url: str) -> tuple[Counts, list[int]]:
@@ -99,8 +94,7 @@ def canonicalise(raw: Path, path: Path, url: str) -> tuple[Counts, list[int]]:
 
     Args:
         raw: The dump.
-        path: Where the canonical form goes; what stands there afterwards if an error is raised
-            is of no use.
+        path: Where the canonical form goes; nothing is written there if the dump is refused.
         url: Where the dump is from, for messages.
 
     Returns:
@@ -111,86 +105,144 @@ def canonicalise(raw: Path, path: Path, url: str) -> tuple[Counts, list[int]]:
             EditID twice or not at all, an ``isVandalism`` that is neither true nor false, or a
             number that is none.
     """
-    unsorted = path.with_name(path.name + ".unsorted")
     tally: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
-    places: dict[int, tuple[int, int]] = {}
-    with unsorted.open("w+b") as pieces:
+    seen: set[int] = set()
+    places: list[tuple[int, int, int]] = []  # EditID, where in *unsorted*, bytes
+    with tempfile.TemporaryFile(dir=path.parent) as unsorted:
         for edit in _edits(raw, url):
             edit_id = _edit_id(edit, url)
-            if edit_id in places:
+            if edit_id in seen:
                 raise FormatError(url, f"EditID {edit_id}", "is there twice")
-            if why := _why_left_out(edit):
+            seen.add(edit_id)
+            place = _Place(url, f"EditID {edit_id}")
+            if why := _why_left_out(edit, place):
                 left_out[why] += 1
                 continue
-            piece = _canonical_edit(edit, f"EditID {edit_id}", url, tally)
-            places[edit_id] = (pieces.tell(), len(piece))
-            pieces.write(piece)
+            text = _canonical_edit(edit, place, tally)
+            places.append((edit_id, unsorted.tell(), len(text)))
+            unsorted.write(text)
         if not places:
-            raise FormatError(url, "", "has no edits to train or try on")
-        edit_ids = sorted(places)
-        _write_sorted(pieces, [places[edit_id] for edit_id in edit_ids], path)
-    unsorted.unlink()
-    return Counts(len(places), tally["vandalism"], tally["creations"], dict(left_out)), edit_ids
+            told = f"; left out: {_told(left_out)}" if left_out else ""
+            raise FormatError(url, "", f"has no edits to train or try on{told}")
+        places.sort()
+        _write_sorted(unsorted, places, path)
+    counts = Counts(len(places), tally["vandalism"], tally["creations"], dict(left_out))
+    return counts, [edit_id for edit_id, _, _ in places]
 
 
-def _write_sorted(pieces: BinaryIO, places: list[tuple[int, int]], path: Path) -> None:
-    """Write the pieces at *places* (offset and size) to *path*, in that order."""
+def _told(left_out: Mapping[str, int]) -> str:
+    """Return how many edits were left out, and why, as a phrase."""
+    return ", ".join(f"{n} without {why}" for why, n in sorted(left_out.items()))
+
+
+def _write_sorted(unsorted: IO[bytes], places: list[tuple[int, int, int]], path: Path) -> None:
+    """Write the edits at *places* to *path*, in that order."""
     with path.open("wb") as out:
         out.write(b'<?xml version="1.0" encoding="UTF-8"?>\n<WPEditSet>\n')
-        for offset, size in places:
-            pieces.seek(offset)
-            out.write(pieces.read(size))
+        for _, offset, size in places:
+            unsorted.seek(offset)
+            out.write(unsorted.read(size))
         out.write(b"</WPEditSet>\n")
 
 
+# An edit ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in a dump something is, for messages: a line or an EditID."""
+
+    url: str
+    where: str
+
+    def error(self, problem: str) -> FormatError:
+        """Return what to raise for *problem*."""
+        return FormatError(self.url, self.where, problem)
+
+
+@dataclass(slots=True)
+class _Element:
+    """An element: its name as written, the line it begins in, and either text or elements."""
+
+    name: str
+    line: int
+    text: list[str] = field(default_factory=list)
+    children: list["_Element"] = field(default_factory=list)
+
+    @property
+    def value(self) -> str:
+        """Its text."""
+        return "".join(self.text)
+
+    @value.setter
+    def value(self, text: str) -> None:
+        self.text = [text]
+
+    def child(self, name: str, place: _Place) -> "_Element | None":
+        """Return the child of that name in lower case; raises FormatError if there are two."""
+        found = [element for element in self.children if element.name.lower() == name]
+        if len(found) > 1:
+            raise place.error(f"has <{found[0].name}> twice")
+        return found[0] if found else None
+
+
 def _edit_id(edit: _Element, url: str) -> int:
-    """Return the edit's EditID."""
-    text = edit.value("editid")
-    where = f"line {edit.text[0]}"
-    if text is None:
-        raise FormatError(url, where, "an edit without EditID")
-    if not re.fullmatch(r"\s*[0-9]{1,18}\s*", text):
-        raise FormatError(url, where, f"EditID {text[:40]!r} is not a number")
+    """Return the edit's EditID, which is put in canonical form."""
+    place = _Place(url, f"line {edit.line}")
+    element = edit.child("editid", place)
+    if element is None:
+        raise place.error("an edit without EditID")
+    text = element.value.strip(_BLANK)
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise place.error(f"EditID {text[:40]!r} is not a number")
+    element.value = str(int(text))
     return int(text)
 
 
-def _why_left_out(edit: _Element) -> str:
+def _why_left_out(edit: _Element, place: _Place) -> str:
     """Return what the edit lacks to be trained or tried on, or nothing."""
-    if edit.child("isvandalism") is None:
+    verdict = edit.child("isvandalism", place)
+    if verdict is None:
         return "isVandalism"
-    current = edit.child("current")
-    if current is None or current.child("text") is None:
+    verdict.value = _verdict(verdict.value, place)
+    current = edit.child("current", place)
+    if current is None or current.child("text", place) is None:
         return "current text"
     return ""
 
 
-def _canonical_edit(edit: _Element, where: str, url: str, tally: Counter[str]) -> bytes:
-    """Return the edit in canonical form, counted in *tally*."""
-    is_vandalism = (edit.value("isvandalism") or "").strip().lower()
-    if is_vandalism not in TRUE | FALSE:
-        raise FormatError(url, where, f"isVandalism is {is_vandalism[:40]!r}, not true or false")
-    tally["vandalism"] += is_vandalism in TRUE
-    for element in edit.children:
-        if element.name.lower() == "isvandalism":
-            element.text = ["true" if is_vandalism in TRUE else "false"]
-    tally["creations"] += _complete_creation(edit)
-    return "".join(["<WPEdit>\n", *_lines(edit, "", where, url), "</WPEdit>\n"]).encode()
+def _verdict(text: str, place: _Place) -> str:
+    """Return ``true`` or ``false``; raises FormatError for what the core would take for false."""
+    word = text.strip(_BLANK).lower()
+    if word not in TRUE | FALSE:
+        raise place.error(f"isVandalism is {word[:40]!r}, not true or false")
+    return "true" if word in TRUE else "false"
 
 
-def _complete_creation(edit: _Element) -> bool:
+def _canonical_edit(edit: _Element, place: _Place, tally: Counter[str]) -> bytes:
+    """Return the edit, which has all it needs, in canonical form; count it in *tally*."""
+    verdict = edit.child("isvandalism", place)
+    tally["vandalism"] += verdict is not None and verdict.value == "true"
+    tally["creations"] += _complete_creation(edit, place)
+    return "".join(["<WPEdit>\n", *_lines(edit, "", place), "</WPEdit>\n"]).encode()
+
+
+def _complete_creation(edit: _Element, place: _Place) -> bool:
     """Give the edit an empty previous text if it has none; return whether it had none."""
-    previous = edit.child("previous")
+    previous = edit.child("previous", place)
     if previous is None:
-        previous = _Element("previous")
+        previous = _Element("previous", edit.line)
         edit.children.append(previous)
-    if previous.child("text") is not None:
+    if previous.child("text", place) is not None:
         return False
-    previous.children.append(_Element("text"))
+    if previous.value.strip(_BLANK):
+        raise place.error("<previous> holds text where only elements can stand")
+    previous.children.append(_Element("text", edit.line))
     return True
 
 
-def _lines(parent: _Element, prefix: str, where: str, url: str) -> Iterator[str]:
+def _lines(parent: _Element, prefix: str, place: _Place) -> Iterator[str]:
     """Yield the canonical lines of the children of *parent*, whose path is *prefix*."""
     for element in parent.children:
         name = element.name
@@ -198,39 +250,44 @@ def _lines(parent: _Element, prefix: str, where: str, url: str) -> Iterator[str]
         if _VOLATILE.fullmatch(path):
             continue
         if element.children:
-            yield f"<{name}>\n"
-            yield from _lines(element, f"{path}/", where, url)
-            yield f"</{name}>\n"
-        else:
-            text = "".join(element.text)
-            if name.lower() in NUMBERS:
-                _check_number(name, text, where, url)
+            inside = list(_lines(element, f"{path}/", place))
+            if inside or path not in _LEFT_OUT_IF_EMPTY:
+                yield "".join([f"<{name}>\n", *inside, f"</{name}>\n"])
+        elif path not in _LEFT_OUT_IF_EMPTY or element.value.strip(_BLANK):
+            is_number = name.lower() in NUMBERS
+            text = _number(element, place) if is_number else element.value
             yield f"<{name}>{escape(text, {chr(13): '&#13;'})}</{name}>\n"
 
 
-def _check_number(name: str, text: str, where: str, url: str) -> None:
-    """Raise FormatError unless *text* is empty or a number that the core can hold."""
-    if text.strip() and not (_NUMBER.fullmatch(text) and int(text[:40]) <= _LARGEST):
-        raise FormatError(url, where, f"{name} is {text[:40]!r}, not a number from 0 to {_LARGEST}")
+def _number(element: _Element, place: _Place) -> str:
+    """Return a number that the core can hold in canonical form; empty stays empty."""
+    text = element.value.strip(_BLANK)
+    if not text:
+        return ""
+    if not re.fullmatch(r"0*[0-9]{1,10}", text) or int(text[-10:]) > _LARGEST:
+        raise place.error(f"{element.name} is {text[:40]!r}, not a number from 0 to {_LARGEST}")
+    return str(int(text[-10:]))
+
+
+# Reading ---------------------------------------------------------------------------------------
 
 
 def _edits(raw: Path, url: str) -> Iterator[_Element]:
     """
-    Yield the edits of a dump; the text of each is the line at which it begins.
+    Yield the edits of a dump.
 
     Raises:
         FormatError: The dump is not well-formed or not an edit set.
     """
+    if not raw.stat().st_size:
+        raise FormatError(url, "", "is empty")
     reader = _Reader(url)
     with raw.open("rb") as packed, _unpacked(packed) as file, _bar(raw) as bar:
-        try:
-            while chunk := file.read(_CHUNK):
-                reader.feed(chunk)
-                bar.update(packed.tell() - bar.n)
-                yield from reader.taken()
-            reader.close()
-        except (EOFError, gzip.BadGzipFile, OSError) as error:
-            raise FormatError(url, "", f"cannot be unpacked: {error}") from error
+        while chunk := _read(file, url):
+            reader.feed(chunk)
+            bar.update(packed.tell() - bar.n)
+            yield from reader.taken()
+    reader.close()
     yield from reader.taken()
 
 
@@ -239,6 +296,14 @@ def _unpacked(file: BinaryIO) -> BinaryIO | gzip.GzipFile:
     is_gzipped = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     return gzip.open(file) if is_gzipped else file
+
+
+def _read(file: BinaryIO | gzip.GzipFile, url: str) -> bytes:
+    """Return the next chunk of *file*; raises FormatError if it cannot be unpacked."""
+    try:
+        return file.read(_CHUNK)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise FormatError(url, "", f"cannot be unpacked: {error}") from error
 
 
 def _bar(raw: Path) -> Any:
@@ -254,7 +319,7 @@ class _Reader:
         self._url = url
         self._open: list[_Element] = []  # from the root to where we are
         self._done: list[_Element] = []
-        self._parser = expat.ParserCreate()
+        self._parser = expat.ParserCreate("utf-8")  # whatever a dump says of itself
         self._parser.buffer_text = True
         self._parser.buffer_size = _CHUNK
         self._parser.StartElementHandler = self._start
@@ -279,8 +344,9 @@ class _Reader:
         try:
             self._parser.Parse(chunk, is_last)
         except expat.ExpatError as error:
-            what = "it ends too early" if is_last else expat.ErrorString(error.code)
-            problem = f"not well-formed to </WPEditSet>: {what}"
+            is_cut = is_last and error.code in _CUT
+            what = "it ends too early" if is_cut else expat.ErrorString(error.code)
+            problem = f"not well-formed UTF-8 XML to </WPEditSet>: {what}"
             raise FormatError(self._url, f"line {error.lineno}", problem) from error
 
     def _refuse(self, problem: str) -> FormatError:
@@ -290,24 +356,28 @@ class _Reader:
         raise self._refuse("a document type, which no dump has and which could expand without end")
 
     def _start(self, name: str, _attributes: dict[str, str]) -> None:
-        wanted = ("wpeditset", "wpedit")
         depth = len(self._open)
-        if depth < 2 and name.lower() != wanted[depth]:
-            raise self._refuse(f"<{name[:40]}> where only <{wanted[depth]}> can stand")
+        level = ("WPEditSet", "WPEdit")[depth : depth + 1]
+        if level and name.lower() != level[0].lower():
+            raise self._refuse(f"<{name[:40]}> where only <{level[0]}> can stand")
         if depth > _DEEPEST:
             raise self._refuse(f"<{name[:40]}> is nested too deeply for an edit")
-        element = _Element(name)
+        if depth > 1 and (name.lower() == "wpedit" or self._open[-1].name.lower() in _VALUES):
+            raise self._refuse(f"<{name[:40]}> inside <{self._open[-1].name[:40]}>")
+        element = _Element(name, self._parser.CurrentLineNumber)
         if depth > 1:
             self._open[-1].children.append(element)
-        else:
-            element.text.append(str(self._parser.CurrentLineNumber))
         self._open.append(element)
 
     def _end(self, _name: str) -> None:
         element = self._open.pop()
+        if element.children and element.value.strip(_BLANK):
+            raise self._refuse(f"text beside the elements in <{element.name[:40]}>")
         if len(self._open) == 1:
             self._done.append(element)
 
     def _text(self, text: str) -> None:
         if len(self._open) > 2:
             self._open[-1].text.append(text)
+        elif text.strip(_BLANK):
+            raise self._refuse(f"text where only elements can stand: {text.strip(_BLANK)[:40]!r}")
