@@ -24,11 +24,12 @@ from cbngtrain import tasks
 from cbngtrain.build import DIRECTORY, EDITS, Build, Scratch, changes, read_reference
 from cbngtrain.dispatch.local import LocalDispatcher, conf_digest, conf_directory, core_program
 from cbngtrain.errors import BlobNotFound, PlanError, StoreError, TrainerError
+from cbngtrain.http_store import HttpStore
 from cbngtrain.plan import EditSet, Programs, edit_sets, plan, single_edit_set
 from cbngtrain.review import EditGroup, ReviewService, edit_groups_from_json
 from cbngtrain.settings import VARIABLES, Settings
 from cbngtrain.step import INSTANCE, Artifact, Digest, Record, Source, Step, fingerprint
-from cbngtrain.store import DirectoryStore
+from cbngtrain.store import DirectoryStore, Store
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +76,17 @@ def _build(settings: Settings, found: tuple[EditSet, ...], instance: str = "") -
     programs = Programs(
         core_program(settings), conf_digest(conf_directory(settings)), settings.seed
     )
-    store = DirectoryStore(settings.store)
+    store = _store(settings)
     dispatcher = LocalDispatcher(store, settings, Scratch())
     tasks.stop_on_signals(dispatcher.kill)
     return Build(plan(found, programs), store, dispatcher, settings, instance=instance)
+
+
+def _store(settings: Settings) -> Store:
+    """Return the store that the settings name: a file service's, or a directory."""
+    if settings.store_url:
+        return HttpStore(settings.store_url, settings.file_api_key)
+    return DirectoryStore(settings.store)
 
 
 def _asked_groups(service: ReviewService) -> list[EditGroup]:

@@ -22,9 +22,9 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from cbngtrain.errors import (
     BlobNotFound,
@@ -69,6 +69,20 @@ class Instance:
     files: Mapping[str, Digest]
     meanings: Mapping[str, Digest]
     about: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, value: Any, source: object) -> Self:
+        """Raises FormatError, naming *source*, where *value* is no instance."""
+        try:
+            return cls(
+                target=value["target"],
+                name=value["instance"],
+                files={path: digest(text, source) for path, text in value["files"].items()},
+                meanings={path: digest(text, source) for path, text in value["meanings"].items()},
+                about=dict(value["about"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FormatError(source, "", f"the instance is malformed: {error!r}") from error
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``instance.json`` holds."""
@@ -308,15 +322,13 @@ class DirectoryStore:
         if value is None:
             return None
         try:
-            return Instance(
+            return replace(
+                Instance.from_json(value, f"{target}/{name}/instance.json"),
                 target=target,
                 name=name,
-                files={path: digest(text) for path, text in value["files"].items()},
-                meanings={path: digest(text) for path, text in value["meanings"].items()},
-                about=value["about"],
             )
-        except (KeyError, TypeError, AttributeError, FormatError) as error:
-            log.warning("%s/%s: its instance.json is malformed: %r", target, name, error)
+        except FormatError as error:
+            log.warning("%s", error)
             return None
 
     def publish(self, instance: Instance) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cbngtrain.store import DirectoryStore
 from web.names import Address
 from web.templates import render
 from web.tree import Entry, Tree
@@ -46,6 +47,17 @@ def folder_page(tree: Tree, at: Address, number: int) -> Page:
         "entries": [_entry(entry) for entry in shown],
     }
     return Page("folder.html", value, {"title": at.url})
+
+
+def instance_page(store: DirectoryStore, tree: Tree, at: Address, number: int) -> Page:
+    """Return page *number* of an instance: what it is, whether it is whole, what is in it."""
+    page = folder_page(tree, at, number)
+    instance = store.instance(at.target, at.instance)
+    lacking = sorted(store.missing(instance.files.values())) if instance else []
+    page.value["instance"] = instance and instance.to_json()
+    page.value["whole"] = instance is not None and not lacking
+    page.value["missing"] = lacking
+    return page
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

@@ -28,6 +28,8 @@ WRITER = {"Authorization": f"Bearer {TOKEN}"}
 TIME = "2025-08-01 18:36:31"
 LATER = "2025-08-02 00:00:00"
 
+_ENV = {"FILE_API_KEY": f"{TOKEN}, older", "CBNG_KEEP_FREE": "0"}
+
 
 def digest_of(content: bytes) -> Digest:
     """Return the sha256 of *content*."""
@@ -84,15 +86,16 @@ class Running:
 @contextmanager
 def serving(root: Path, env: Mapping[str, str] | None = None, port: int = 0) -> Iterator[Running]:
     """Serve the store in *root* with the real gunicorn, on a loopback port."""
-    with socket.create_server(("127.0.0.1", port)) as listener:
+    with _listener(port) as listener:
         port = listener.getsockname()[1]
         log = root.with_name(f"{root.name}.{port}.log")
         with log.open("ab") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cbngtrain.cli", "run-file-api", "--base-dir", str(root),
                  "--bind", f"fd://{listener.fileno()}"],
-                env={**os.environ, "FILE_API_KEY": TOKEN, "CBNG_KEEP_FREE": "0", **(env or {})},
+                env={"PATH": os.environ["PATH"], **_ENV, **(env or {})},  # noqa: TID251 - a test's
                 stdout=file, stderr=file, pass_fds=[listener.fileno()],
+                start_new_session=True,
             )  # fmt: skip
     try:
         _wait(f"http://127.0.0.1:{port}")
@@ -100,6 +103,22 @@ def serving(root: Path, env: Mapping[str, str] | None = None, port: int = 0) -> 
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
+        kill_group(process.pid)
+
+
+def kill_group(leader: int) -> None:
+    """Kill what is left of a gunicorn's process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _listener(port: int) -> socket.socket:
+    """Listen on a port; one that a killed server had is free when its workers are gone."""
+    for _ in range(50):
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", port))
+        time.sleep(0.1)
+    raise TimeoutError(port)
 
 
 def _wait(url: str) -> None:

@@ -296,7 +296,7 @@ def test_methods_not_meant(client, publish, method, path):
 
 
 def test_security_headers(client):
-    """Every answer tells browsers not to guess types, run what is written in, nor say from where."""
+    """Every answer tells browsers not to guess types, nor run what is written in."""
     got = client.simulate_get("/nothing")
     assert got.headers["X-Content-Type-Options"] == "nosniff"
     assert got.headers["Referrer-Policy"] == "no-referrer"
