@@ -126,7 +126,7 @@ class LocalDispatcher:
         program, *arguments = step.command
         if self._settings.core:
             return [str(self._settings.core / program), *arguments]
-        return [sys.executable, "-m", "cbngtrain.engine", program, *arguments]
+        return [sys.executable, "-P", "-m", "cbngtrain.engine", program, *arguments]
 
     def _wait(self, step: Step, process: "subprocess.Popen[bytes]", output: Path) -> int:
         """Wait for *process*, passing on what it prints. Raises StepTimedOut."""
@@ -219,9 +219,10 @@ def _kill_group(group: int) -> None:
 
 
 def _step_env(step: Step) -> dict[str, str]:
-    """Return the variables that are part of *step*."""
+    """Return the variables that are part of *step*: its seed, and the engine that was planned."""
     seed = step.parameters.get("seed")
-    return {} if seed is None else {"CBNG_SEED": str(seed)}
+    seeded = {} if seed is None else {"CBNG_SEED": str(seed)}
+    return {"PYTHONPATH": str(ENGINE.parents[1]), **seeded}
 
 
 def _pass_on(step: Step, printed: bytes) -> None:
