@@ -93,6 +93,10 @@ class Grammar:
 # ── Articles ─────────────────────────────────────────────────────────────────────────────────
 
 
+Topic = Mapping[str, Sequence[str]]
+"""What articles of one topic are made of: alternatives for each of their parts."""
+
+
 @dataclass(frozen=True)
 class Article:
     """An article: a title, wikitext, and a grammar that knows what it is about."""
@@ -107,31 +111,23 @@ class Article:
         return self.grammar.rng
 
 
-def article(grammar: Grammar, topics: Mapping[str, Mapping[str, object]]) -> Article:
+def article(grammar: Grammar, topics: Mapping[str, Topic]) -> Article:
     """Return a new article about one of *topics*."""
     topic = topics[grammar.rng.choice(sorted(topics))]
     about = grammar.knowing(
         home=grammar.text("place"), hero=grammar.text("person"), since=grammar.filled("{1750-1900}")
     )
-    title = about.filled(grammar.rng.choice(_strings(topic, "title")))
+    title = about.filled(grammar.rng.choice(topic["title"]))
     about = about.knowing(title=title[:1].upper() + title[1:])
-    about = about.knowing(
-        heading=_strings(topic, "headings"), topic_sentence=_strings(topic, "sentences")
-    )
+    about = about.knowing(heading=topic["headings"], topic_sentence=topic["sentences"])
     return Article(about.text("title"), _wikitext(about, topic), about)
 
 
-def _strings(topic: Mapping[str, object], key: str) -> list[str]:
-    value = topic[key]
-    assert isinstance(value, list)
-    return value
-
-
-def _wikitext(about: Grammar, topic: Mapping[str, object]) -> str:
+def _wikitext(about: Grammar, topic: Topic) -> str:
     rng = about.rng
     parts = [_infobox(about, topic)] if rng.random() < 0.6 else []
-    parts.append(about.filled(rng.choice(_strings(topic, "lead"))) + " " + _paragraph(about, 2))
-    headings = _strings(topic, "headings")
+    parts.append(about.filled(rng.choice(topic["lead"])) + " " + _paragraph(about, 2))
+    headings = topic["headings"]
     chosen = rng.sample(headings, rng.randint(1, 4))
     parts += [f"== {heading} ==\n{_paragraph(about, rng.randint(2, 5))}" for heading in chosen]
     if rng.random() < 0.3:
@@ -139,14 +135,14 @@ def _wikitext(about: Grammar, topic: Mapping[str, object]) -> str:
     parts.append("== References ==\n{{reflist}}")
     if rng.random() < 0.5:
         parts.append("== External links ==\n" + about.text("external").rstrip())
-    categories = rng.sample(_strings(topic, "categories"), 2)
+    categories = rng.sample(topic["categories"], 2)
     parts.append("\n".join(f"[[Category:{about.filled(name)}]]" for name in categories))
     return "\n\n".join(parts)
 
 
-def _infobox(about: Grammar, topic: Mapping[str, object]) -> str:
-    fields = "\n".join(f"| {about.filled(line)}" for line in _strings(topic, "fields"))
-    return f"{{{{{topic['infobox']}\n{fields}\n}}}}"
+def _infobox(about: Grammar, topic: Topic) -> str:
+    fields = "\n".join(f"| {about.filled(line)}" for line in topic["fields"])
+    return f"{{{{{topic['infobox'][0]}\n{fields}\n}}}}"
 
 
 def _paragraph(about: Grammar, sentences: int) -> str:
@@ -192,9 +188,8 @@ class Kind:
 
 
 def fix_typo(page: Article) -> Change:
-    """A letter is put right."""
-    word = _any(page, r"[a-z]{5,}")
-    at = word.start() + page.rng.randint(1, len(word[0]) - 2)
+    """Two letters that had changed places are put right."""
+    at = _any(page, r"(?<=[a-z]{2})([a-z])(?!\1)[a-z](?=[a-z])").start()
     wrong = page.text[:at] + page.text[at + 1] + page.text[at] + page.text[at + 2 :]
     return Change(wrong, page.text, _comment(page, "comment_typo"))
 
@@ -383,7 +378,7 @@ def test_markup(page: Article) -> Change:
 
 
 def _any(page: Article, pattern: str) -> re.Match[str]:
-    """Return one of the matches of *pattern* in the text; if there is none, its end."""
+    """Return one of the matches of *pattern* in the text; if there is none, one of its words."""
     found = list(re.finditer(pattern, page.text)) or list(re.finditer(r"\w{4,}", page.text))
     return page.rng.choice(found)
 
@@ -558,9 +553,7 @@ Edit = dict[str, object]
 """An edit as its element's children: a value, or a dict of children."""
 
 
-def edits(
-    group: Group, grammar: Grammar, topics: Mapping[str, Mapping[str, object]]
-) -> Iterator[Edit]:
+def edits(group: Group, grammar: Grammar, topics: Mapping[str, Topic]) -> Iterator[Edit]:
     """Yield the edits of *group*, each with an EditID that no other edit of the group has."""
     rng = grammar.rng
     for number in rng.sample(range(200_000_000, 420_000_000), group.edits):
