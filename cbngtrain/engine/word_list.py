@@ -195,7 +195,7 @@ class _Words:
     is_bad: Flags
     hashes: Hashes
 
-    def at(self, which: Integers | Flags | slice) -> "_Words":
+    def at(self, which: Integers | Lengths | Flags | slice) -> "_Words":
         return _Words(
             self.starts[which], self.lengths[which], self.is_bad[which], self.hashes[which]
         )
