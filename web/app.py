@@ -15,6 +15,8 @@ from cbngtrain.store import DirectoryStore
 from web import errors
 from web.auth import Tokens
 from web.folders import Folder, Home
+from web.health import Health
+from web.metrics import ROUTE, Metrics
 from web.resources import Blob, BuildSummary, DigestConverter, Head, IdConverter, Missing, RecordOf
 from web.service import Service
 from web.tree import Tree
@@ -40,6 +42,12 @@ class Guard:
                 title="Malformed path", description="paths are UTF-8, percent-encoded"
             ) from error
 
+    def process_resource(
+        self, req: falcon.Request, _resp: falcon.Response, _resource: object, _params: object
+    ) -> None:
+        """Tell who counts requests which route this is."""
+        req.env[ROUTE] = req.uri_template
+
     def process_response(
         self, _req: falcon.Request, resp: falcon.Response, _resource: object, _ok: object
     ) -> None:
@@ -51,8 +59,12 @@ class Guard:
             resp.set_header("Content-Security-Policy", PAGE_POLICY)
 
 
-def create_app(service: Service) -> App:
-    """Return the WSGI application that serves *service*."""
+def create_app(service: Service, counts: str = "") -> App:
+    """
+    Return the WSGI application that serves *service*.
+
+    *counts* is where gunicorn's workers write what they count.
+    """
     app: App = falcon.App(middleware=[Guard()])
     app.router_options.converters["digest"] = DigestConverter
     app.router_options.converters["id"] = IdConverter
@@ -64,6 +76,8 @@ def create_app(service: Service) -> App:
     app.add_route("/_/missing", Missing(service))
     app.add_route("/_/heads/{slug:id}", Head(service))
     app.add_route("/_/builds/{build:id}", BuildSummary(service))
+    app.add_route("/_/health", Health(service.store.root))
+    app.add_route("/_/metrics", Metrics(service.store.root, counts))
     app.add_route("/", Home(folder))
     app.add_route("/{path:path}", folder)
     return app
@@ -76,4 +90,5 @@ def get_app() -> App:
     store = DirectoryStore(settings.store)
     tokens = Tokens.of(settings.file_api_key)
     limits = (settings.max_upload, settings.keep_free)
-    return create_app(Service(store, Tree(store), tokens, *limits))
+    counts = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
+    return create_app(Service(store, Tree(store), tokens, *limits), counts)

@@ -17,6 +17,8 @@ from gunicorn.glogging import Logger
 from gunicorn.workers import gthread
 from prometheus_client.multiprocess import mark_process_dead
 
+from web.metrics import count
+
 worker_class = "web.serving.Worker"
 workers = len(os.sched_getaffinity(0))
 threads = 32
@@ -65,15 +67,18 @@ class AccessLogger(Logger):  # type: ignore[misc] # gunicorn has no types
     """
 
     def access(self, resp: Any, _req: Any, environ: Any, request_time: timedelta) -> None:
-        """Write the line."""
+        """Write the line, and count the request."""
         told = environ.get("PATH_INFO", "?")  # a request that gunicorn refuses has none
-        path = quote(told, safe="/:?", encoding="latin-1")
+        status = str(resp.status)[:3]
+        is_sent_by_kernel = resp.sent == 0 and environ.get("REQUEST_METHOD") != "HEAD"
+        sent = (resp.response_length or 0) if is_sent_by_kernel else resp.sent
+        count(environ, status, sent, request_time)
         self.access_log.info(
             "%s %s %s %s %s %.4f",
             environ.get("REMOTE_ADDR", "?"),
             environ.get("REQUEST_METHOD", "?"),
-            path,
-            str(resp.status)[:3],
-            resp.sent or resp.response_length or 0,
+            quote(told, safe="/:?", encoding="latin-1"),
+            status,
+            sent,
             request_time.total_seconds(),
         )

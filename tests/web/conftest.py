@@ -28,7 +28,7 @@ WRITER = {"Authorization": f"Bearer {TOKEN}"}
 TIME = "2025-08-01 18:36:31"
 LATER = "2025-08-02 00:00:00"
 
-_ENV = {"FILE_API_KEY": f"{TOKEN}, older", "CBNG_KEEP_FREE": "0"}
+_ENV = {"PATH": os.environ["PATH"], "FILE_API_KEY": f"{TOKEN}, older", "CBNG_KEEP_FREE": "0"}  # noqa: TID251 - a test's own
 
 
 def digest_of(content: bytes) -> Digest:
@@ -93,7 +93,7 @@ def serving(root: Path, env: Mapping[str, str] | None = None, port: int = 0) -> 
             process = subprocess.Popen(
                 [sys.executable, "-m", "cbngtrain.cli", "run-file-api", "--base-dir", str(root),
                  "--bind", f"fd://{listener.fileno()}"],
-                env={"PATH": os.environ["PATH"], **_ENV, **(env or {})},  # noqa: TID251 - a test's
+                env={**_ENV, "TMPDIR": str(root.parent), **(env or {})},
                 stdout=file, stderr=file, pass_fds=[listener.fileno()],
                 start_new_session=True,
             )  # fmt: skip
@@ -101,9 +101,8 @@ def serving(root: Path, env: Mapping[str, str] | None = None, port: int = 0) -> 
         _wait(f"http://127.0.0.1:{port}")
         yield Running(f"http://127.0.0.1:{port}", port, root, process, log)
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
         kill_group(process.pid)
+        process.wait()
 
 
 def kill_group(leader: int) -> None:

@@ -1,0 +1,108 @@
+"""
+What the service counts, for Prometheus.
+
+Requests are counted where gunicorn logs them, when the last byte is sent; each worker writes its
+numbers to files that `/_/metrics` adds up, so it does not matter which worker is asked. What is in
+the store is counted when it is asked for.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import falcon
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
+from prometheus_client import generate_latest as as_text
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import REGISTRY, Collector
+
+ROUTE = "cbng.route"
+"""Where a request's route is kept for who counts it, in its WSGI environment."""
+
+_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"})
+_COUNTED_FOR = 60  # seconds for which the number of blobs is not counted again
+
+_REQUESTS = Counter("cbng_requests", "Requests answered", ["route", "method", "status"])
+_SENT = Counter("cbng_sent_bytes", "Bytes of bodies sent", ["route"])
+_TAKEN = Counter("cbng_taken_bytes", "Bytes of bodies that requests with a length had", ["route"])
+_SECONDS = Histogram(
+    "cbng_request_seconds",
+    "Seconds from the request's headers to the last byte of the answer",
+    ["route"],
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
+)
+
+
+def count(environ: Any, status: str, sent: int, took: timedelta) -> None:
+    """Count a request that was answered."""
+    route = environ.get(ROUTE, "none")
+    method = environ.get("REQUEST_METHOD", "")
+    _REQUESTS.labels(route, method if method in _METHODS else "other", status).inc()
+    _SENT.labels(route).inc(sent)
+    _SECONDS.labels(route).observe(took.total_seconds())
+    length = environ.get("CONTENT_LENGTH", "")
+    if length.isdecimal() and status.startswith("2"):
+        _TAKEN.labels(route).inc(int(length))
+
+
+class _StoreCollector(Collector):
+    """The store in numbers: blobs, records, free disk."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._counted: tuple[float, dict[str, int]] = (-_COUNTED_FOR, {})
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        counted = self._counts()
+        for kind in ("blobs", "records"):
+            yield GaugeMetricFamily(f"cbng_{kind}", f"Number of {kind}", value=counted[kind])
+        free = shutil.disk_usage(self._root).free
+        yield GaugeMetricFamily("cbng_disk_free_bytes", "Free bytes of the disk", value=free)
+
+    def _counts(self) -> dict[str, int]:
+        """Return how many blobs and records there are, as of a minute ago at most."""
+        at, counted = self._counted
+        if time.monotonic() - at >= _COUNTED_FOR:
+            counted = {"blobs": _files(self._root / "cas"), "records": _files(self._root / "ac")}
+            self._counted = (time.monotonic(), counted)
+        return counted
+
+
+def _files(directory: Path) -> int:
+    """Return the number of files in the folders of *directory*."""
+    walked = os.walk(directory)
+    next(walked, None)  # what is on its way in lies beside the folders
+    return sum(len(names) for _, _, names in walked)
+
+
+class Metrics:
+    """``/_/metrics``."""
+
+    def __init__(self, root: Path, counts: str = "") -> None:
+        """
+        Args:
+            root: The store's directory.
+            counts: Where the workers write what they count; empty where there is but this one.
+        """
+        self._root = root
+        self._store = _StoreCollector(root)
+        self._counts = counts
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Send all numbers."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        registry = CollectorRegistry()
+        registry.register(self._store)
+        if self._counts:
+            MultiProcessCollector(registry, self._counts)  # type: ignore[no-untyped-call] # it has no types
+            text = as_text(registry)
+        else:
+            text = as_text(registry) + as_text(REGISTRY)
+        resp.content_type = CONTENT_TYPE_LATEST
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = text
