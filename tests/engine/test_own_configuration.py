@@ -5,6 +5,7 @@ A name that does not exist is 0 in an expression, silently, so a misspelt featur
 like any other. These tests are what notices.
 """
 
+import gzip
 import os
 import re
 import subprocess
@@ -135,9 +136,11 @@ class TestChains:
     @pytest.mark.parametrize("chain", CHAINS)
     def test_run(self, few: Callable[..., str], chain: str):
         """Every chain takes edits from a file to its outputs."""
+        labelled = gzip.decompress(FEW.read_bytes()).count(b"<isVandalism>")
+
         said = few("cluebotng", "-c", CONF, "-m", chain, "-f", "edits.xml")
 
-        assert "Processed 11 edits." in said
+        assert f"Processed {labelled} edits." in said
 
     def test_have_every_processor(self):
         """No processor is left out of the chains, none is named that does not exist."""
