@@ -9,20 +9,20 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
 from tqdm import tqdm
-from urllib3.util.retry import Retry
 
 from cbngtrain.errors import ReviewError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 GROUPS = "/api/v1/edit-groups/?exclude_empty_editsets=1"
 DUMP = "/api/v1/edit-groups/{id}/dump-editset/"
@@ -30,8 +30,11 @@ DUMP = "/api/v1/edit-groups/{id}/dump-editset/"
 TYPES = ("Generic", "Reported False Positives", "Training", "Trial")
 
 _TIMEOUT = (10, 300)  # seconds: to connect, between two reads
-_ATTEMPTS = 4  # at a request or a download
+_WAITS = (1, 2, 4)  # seconds before it is asked for the second, third and last time
+_MAY_PASS = frozenset({429, 500, 502, 503, 504})  # statuses of a service that is busy or restarts
 _CHUNK = 1 << 18  # bytes
+_START, _END = b"<WPEditSet", b"</WPEditSet>"
+_AGENT = "cbngtrain (https://en.wikipedia.org/wiki/User:ClueBot_NG)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,10 @@ class EditGroup:
         except (KeyError, TypeError) as error:
             raise ReviewError(f"{url}: an edit group is malformed: {error!r}") from error
         is_sound = (
-            isinstance(group.id, int)
+            type(group.id) is int  # True is an int, too
             and isinstance(group.name, str)
             and group.type in TYPES
-            and isinstance(group.related_to, int | None)
+            and type(group.related_to) in {int, type(None)}
         )
         if not is_sound:
             raise ReviewError(f"{url}: an edit group is malformed: {str(value)[:200]}")
@@ -77,7 +80,11 @@ def edit_groups_from_json(value: Any, url: str) -> list[EditGroup]:
     """Return the groups of a JSON list; raises ReviewError, naming *url*, where it is none."""
     if not isinstance(value, list):
         raise ReviewError(f"{url}: not a list of edit groups but {str(value)[:80]!r}")
-    return [EditGroup.from_json(row, url) for row in value]
+    groups = [EditGroup.from_json(row, url) for row in value]
+    ids = Counter(group.id for group in groups)
+    if twice := [group_id for group_id, number in ids.items() if number > 1]:
+        raise ReviewError(f"{url}: edit group {twice[0]} is listed twice")
+    return groups
 
 
 class ReviewService:
@@ -97,20 +104,18 @@ class ReviewService:
         if self._url.startswith("file:"):
             path = _path(self._url) / "edit-groups.json"
             try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ReviewError(f"{path}: the edit groups cannot be read: {error}") from error
+                text = path.read_bytes()
+            except OSError as error:
+                problem = f"the edit groups cannot be read: {error.strerror}"
+                raise ReviewError(f"{path}: {problem}") from error
             return edit_groups_from_json(_parsed(text, str(path)), str(path))
         url = self._url + GROUPS
-        with _session() as session, _translated(url):
-            answer = session.get(url, timeout=_TIMEOUT)
-            answer.raise_for_status()
-            return edit_groups_from_json(_parsed(answer.text, url), url)
+        return edit_groups_from_json(_parsed(self._asked(url, _content), url), url)
 
     def dump_url(self, group: EditGroup) -> str:
         """Return where the dump of *group* is."""
         if self._url.startswith("file:"):
-            path = Path(self._url.removeprefix("file:")) / "dumps" / f"{group.id}.xml"
+            path = _path(self._url) / "dumps" / f"{group.id}.xml"
             return f"file:{path if path.exists() else path.with_suffix('.xml.gz')}"
         return self._url + DUMP.format(id=group.id)
 
@@ -118,7 +123,8 @@ class ReviewService:
         """
         Write what is at *url* to *path*, with a progress bar on a terminal.
 
-        A download that breaks off is begun again, a few times.
+        A download that breaks off is begun again, a few times. One that ends in order, but before
+        the end tag, is asked for once more and then left as it is: who reads it tells the line.
 
         Raises:
             ReviewError: The service cannot be asked, refuses, or breaks off each time.
@@ -126,18 +132,28 @@ class ReviewService:
         if url.startswith("file:"):
             _copy(url, path)
             return
-        for attempt in range(1, _ATTEMPTS + 1):
+        self._asked(url, lambda answer: _write(answer, path))
+        if _is_cut(path):
+            log.warning("%s: ends without %s; trying once more", url, _END.decode())
+            self._sleep(_WAITS[0])
+            self._asked(url, lambda answer: _write(answer, path))
+
+    def _asked(self, url: str, read: Callable[[requests.Response], T]) -> T:
+        """
+        Return what *read* makes of the answer at *url*.
+
+        What may pass, such as a connection that breaks or a service that restarts, is tried
+        again, a few times in all.
+        """
+        for wait in _WAITS:
             try:
-                with _session() as session, _translated(url):
-                    _stream(session, url, path)
+                return _asked_once(url, read)
             except ReviewError as error:
-                is_final = isinstance(error.__cause__, requests.HTTPError)
-                if is_final or attempt == _ATTEMPTS:
+                if not _may_pass(error.__cause__):
                     raise
-                log.warning("%s; trying again", error)
-                self._sleep(2.0**attempt)
-            else:
-                return
+                log.warning("%s; trying again in %d s", error, wait)
+                self._sleep(wait)
+        return _asked_once(url, read)
 
 
 def _path(url: str) -> Path:
@@ -145,12 +161,13 @@ def _path(url: str) -> Path:
     return Path(url.removeprefix("file:"))
 
 
-def _parsed(text: str, url: str) -> Any:
+def _parsed(text: bytes, url: str) -> Any:
     """Return the JSON value of *text*. Raises ReviewError."""
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise ReviewError(f"{url}: the answer is no JSON: {text[:80]!r}") from error
+    except (ValueError, RecursionError) as error:
+        start = text[:80].decode(errors="replace")
+        raise ReviewError(f"{url}: the answer is no JSON: {start!r}") from error
 
 
 def _copy(url: str, path: Path) -> None:
@@ -158,46 +175,56 @@ def _copy(url: str, path: Path) -> None:
     try:
         shutil.copyfile(_path(url), path)
     except OSError as error:
-        raise ReviewError(f"{url}: cannot be read: {error.strerror}") from error
+        raise ReviewError(f"{url}: cannot be copied: {error.strerror}") from error
 
 
-def _stream(session: requests.Session, url: str, path: Path) -> None:
-    """Stream what is at *url* to *path*; the service tells no length."""
+# HTTP ------------------------------------------------------------------------------------------
+
+
+def _asked_once(url: str, read: Callable[[requests.Response], T]) -> T:
+    """Return what *read* makes of the answer at *url*. The client's errors become ReviewError."""
+    try:
+        with requests.get(
+            url, stream=True, timeout=_TIMEOUT, headers={"User-Agent": _AGENT}
+        ) as answer:
+            answer.raise_for_status()
+            return read(answer)
+    except requests.HTTPError as error:
+        told = f"{error.response.status_code} {error.response.reason}"
+        raise ReviewError(f"{url}: the review service answered {told}") from error
+    except requests.RequestException as error:
+        raise ReviewError(f"{url}: the review service cannot be asked: {error}") from error
+    except OSError as error:
+        raise ReviewError(f"{url}: its answer cannot be written: {error}") from error
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Return whether asking again may help."""
+    if isinstance(error, requests.HTTPError):
+        return error.response.status_code in _MAY_PASS
+    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    return isinstance(error, passing)
+
+
+def _content(answer: requests.Response) -> bytes:
+    """Return all of *answer*."""
+    return answer.content
+
+
+def _write(answer: requests.Response, path: Path) -> None:
+    """Stream *answer* to *path*; the service tells no length."""
     with (
-        session.get(url, stream=True, timeout=_TIMEOUT) as answer,
         path.open("wb") as file,
-        tqdm(desc=url[-40:], unit="B", unit_scale=True, disable=None, leave=False) as bar,
+        tqdm(desc=answer.url[-40:], unit="B", unit_scale=True, disable=None, leave=False) as bar,
     ):
-        answer.raise_for_status()
         for chunk in answer.iter_content(_CHUNK):
             file.write(chunk)
             bar.update(len(chunk))
 
 
-def _session() -> requests.Session:
-    """Return a session that repeats requests which a busy service turns away."""
-    retry = Retry(
-        total=_ATTEMPTS - 1,
-        backoff_factor=1,
-        backoff_jitter=0.5,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=("GET",),
-        raise_on_status=False,
-    )
-    session = requests.Session()
-    session.headers["User-Agent"] = "cbngtrain (https://en.wikipedia.org/wiki/User:ClueBot_NG)"
-    session.mount("http://", HTTPAdapter(max_retries=retry))
-    session.mount("https://", HTTPAdapter(max_retries=retry))
-    return session
-
-
-@contextmanager
-def _translated(url: str) -> Iterator[None]:
-    """Turn the HTTP client's errors into ReviewError."""
-    try:
-        yield
-    except requests.HTTPError as error:
-        reason = f"{error.response.status_code} {error.response.reason}"
-        raise ReviewError(f"{url}: the review service answered {reason}") from error
-    except requests.RequestException as error:
-        raise ReviewError(f"{url}: the review service cannot be asked: {error}") from error
+def _is_cut(path: Path) -> bool:
+    """Return whether *path* begins like a dump and does not end like one."""
+    with path.open("rb") as file:
+        start = file.read(_CHUNK)
+        file.seek(max(0, path.stat().st_size - 64))
+        return _START in start and not file.read().rstrip().endswith(_END)
