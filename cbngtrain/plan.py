@@ -60,12 +60,12 @@ class Programs:
     Attributes:
         core: What stands for the core: ``{"engine": digest}`` or ``{"core": digest}``.
         conf: The digest of its configuration.
-        seed: Of the networks' start weights.
+        seed: Of the networks' start weights; None leaves the recipes'.
     """
 
     core: Mapping[str, str]
     conf: Digest
-    seed: int
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,31 +106,32 @@ def edit_sets(
     Args:
         groups: All groups of the review service.
         dump_url: Where a group's dump is.
-        fallback: The edit set whose trial group others without one use; else `FALLBACKS`.
+        fallback: The edit set whose Trial, else Generic group those without a trial group use;
+            if empty, `FALLBACKS`.
         only: Names of the edit sets to keep; all if empty.
 
     Raises:
-        PlanError: A parent is missing, a type is there twice in an edit set, a name cannot be a
-            target, or *only* names an edit set that does not exist.
+        PlanError: A parent is missing, a type is there twice in an edit set, two edit sets have
+            one name, a name cannot be a target, *fallback* has no group to try on, or *only*
+            names an edit set that does not exist.
     """
     by_name = _by_edit_set(groups)
-    found = {}
-    for name, types in by_name.items():
-        for training_name, training in _trainings(name, types):
-            trial = types.get("Trial") or _fallback_trial(
-                training_name, training, by_name, fallback
-            )
-            found[training_name] = EditSet(
-                training_name, "", dump_url(training), dump_url(trial) if trial else None
-            )
+    if fallback and _fallback_group(by_name, fallback) is None:
+        raise PlanError(
+            f"CBNG_FALLBACK_TRIAL={fallback!r} is no edit set with a Trial or Generic group; "
+            f"known are: {', '.join(by_name) or 'none'}"
+        )
+    found = _paired(by_name, dump_url, fallback)
     if unknown := [name for name in only if name not in found]:
-        raise PlanError(f"there is no edit set {unknown[0]!r}; known are: {', '.join(found)}")
-    return _with_slugs([found[name] for name in found if not only or name in only])
+        known = ", ".join(found) or "none"
+        raise PlanError(f"there is no edit set {unknown[0]!r}; known are: {known}")
+    everything = _with_slugs(list(found.values()))  # a slug must not depend on what is kept
+    return _storable(each for each in everything if not only or each.name in only)
 
 
 def single_edit_set(name: str, training: str, trial: str | None) -> tuple[EditSet, ...]:
     """Return one edit set from its URLs. Raises PlanError where the name cannot be a target."""
-    return _with_slugs([EditSet(name, "", training, trial)])
+    return _storable(_with_slugs([EditSet(name, "", training, trial)]))
 
 
 def plan(edit_sets: Iterable[EditSet], programs: Programs) -> Plan:
@@ -167,6 +168,23 @@ def _by_edit_set(groups: Sequence[EditGroup]) -> dict[str, dict[str, EditGroup]]
     return dict(found)
 
 
+def _paired(
+    by_name: Mapping[str, Mapping[str, EditGroup]],
+    dump_url: Callable[[EditGroup], str],
+    fallback: str,
+) -> dict[str, EditSet]:
+    """Return name → edit set, as yet without slugs. Raises PlanError if two have one name."""
+    found: dict[str, EditSet] = {}
+    for name, types in by_name.items():
+        for target, training in _trainings(name, types):
+            if target in found:
+                raise PlanError(f"two edit sets are called {target!r}; rename a group of one")
+            trial = types.get("Trial") or _fallback_trial(target, training, by_name, fallback)
+            url = dump_url(trial) if trial else None
+            found[target] = EditSet(target, "", dump_url(training), url)
+    return found
+
+
 def _trainings(name: str, types: Mapping[str, EditGroup]) -> list[tuple[str, EditGroup]]:
     """Return the edit sets that *types*, the groups of one name, make: name and training group."""
     training, reported = types.get("Training"), types.get("Reported False Positives")
@@ -188,20 +206,36 @@ def _fallback_trial(
     if training.type == "Generic":
         log.info("%s: is trained on a Generic group and has no trial group: no trial", name)
         return None
+    group = _fallback_group(by_name, fallback)
+    if group is None:
+        log.warning("%s: has no trial group, and there is no fallback: no trial", name)
+    else:
+        log.info("Using %s as fallback trial group for %s", group.name, name)
+    return group
+
+
+def _fallback_group(
+    by_name: Mapping[str, Mapping[str, EditGroup]], fallback: str
+) -> EditGroup | None:
+    """Return the group that edit sets without a trial group are tried on, if there is one."""
     choices = ((fallback, "Trial"), (fallback, "Generic")) if fallback else FALLBACKS
-    for fallback_name, kind in choices:
-        if group := by_name.get(fallback_name, {}).get(kind):
-            log.info("Using %s as fallback trial group for %s", group.name, name)
+    for name, kind in choices:
+        if group := by_name.get(name, {}).get(kind):
             return group
-    log.warning("%s: has no trial group, and there is no fallback: no trial", name)
     return None
+
+
+def _storable(edit_sets: Iterable[EditSet]) -> tuple[EditSet, ...]:
+    """Return *edit_sets*; raises PlanError where a name cannot be a target."""
+    kept = tuple(edit_sets)
+    for edit_set in kept:
+        if problem := problem_with_target(edit_set.name):
+            raise PlanError(f"edit set {edit_set.name!r} cannot be stored: {problem}")
+    return kept
 
 
 def _with_slugs(edit_sets: Sequence[EditSet]) -> tuple[EditSet, ...]:
     """Return the edit sets with slugs, a hash suffix where two would be equal."""
-    for edit_set in edit_sets:
-        if problem := problem_with_target(edit_set.name):
-            raise PlanError(f"edit set {edit_set.name!r} cannot be stored: {problem}")
     plain = [_slug(edit_set.name) for edit_set in edit_sets]
     return tuple(
         replace(edit_set, slug=slug if plain.count(slug) == 1 and slug else _hashed(slug, edit_set))
@@ -211,12 +245,12 @@ def _with_slugs(edit_sets: Sequence[EditSet]) -> tuple[EditSet, ...]:
 
 def _slug(name: str) -> str:
     """Return *name* in ``[a-z0-9-]``."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_SLUG]
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_SLUG].rstrip("-")
 
 
 def _hashed(slug: str, edit_set: EditSet) -> str:
     """Return *slug* with a suffix that tells the edit set's name from all others."""
-    suffix = hashlib.sha256(edit_set.name.encode()).hexdigest()[:8]
+    suffix = hashlib.sha256(edit_set.name.encode(errors="replace")).hexdigest()[:8]
     return f"{slug}-{suffix}".lstrip("-")
 
 
@@ -236,11 +270,17 @@ def _steps(edit_set: EditSet, programs: Programs) -> tuple[Step, ...]:
 
 def _step(recipe: Recipe, slug: str, programs: Programs) -> Step:
     """Return *recipe* for the edit set *slug*."""
-    seed = {"seed": programs.seed} if recipe.is_seeded else {}
     return Step(
         recipe=recipe,
         slug=slug,
         program=programs.core,
         conf=programs.conf if recipe.reads_conf else None,
-        parameters={**recipe.parameters, **seed},
+        parameters=_parameters(recipe, programs.seed),
     )
+
+
+def _parameters(recipe: Recipe, seed: int | None) -> Mapping[str, int | float]:
+    """Return the parameters of *recipe*; *seed*, unless None, replaces its own if it has one."""
+    if seed is None or "seed" not in recipe.parameters:
+        return recipe.parameters
+    return {**recipe.parameters, "seed": seed}

@@ -12,14 +12,18 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from cbngtrain import recipes
 from cbngtrain.errors import SettingsError
 
 OTHERS = frozenset({"CBNG_START_WEIGHTS", "CBNG_TEST_KUBECONFIG"})
 """Variables of ours that the build does not read: the engine's, the tests'."""
 
-PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_", "LD_LIBRARY_PATH", "OMP_", "OPENBLAS_")
-"""Variables, or their beginnings, that a step's command sees besides those of its recipe."""
+PASSED_ON = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH"})
+"""Variables that a step's command sees besides those of its recipe."""
+
+PASSED_ON_PREFIXES = ("LC_", "OMP_", "OPENBLAS_")
+"""Beginnings of further ones: the locale, and how many threads numpy uses."""
+
+_MOST_DIGITS = 20  # of a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,18 @@ def _whole_number(lowest: int, highest: int) -> Callable[[str], int]:
     """Return a parser of whole numbers from *lowest* to *highest*."""
 
     def parse(text: str) -> int:
-        if not text.strip().isdecimal() or not lowest <= int(text) <= highest:
+        digits = text.strip()
+        is_number = digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS
+        if not is_number or not lowest <= int(digits) <= highest:
             raise ValueError(f"a whole number from {lowest} to {highest}")
-        return int(text)
+        return int(digits)
 
     return parse
+
+
+def _seed(text: str) -> int | None:
+    """Return a seed, or None for an empty text."""
+    return _whole_number(0, 2**32 - 1)(text) if text else None
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -145,9 +156,9 @@ VARIABLES: Mapping[str, Variable] = {
     ),
     "seed": Variable(
         "CBNG_SEED",
-        _whole_number(0, 2**32 - 1),
-        str(recipes.SEED),
-        "of the network's start weights; part of the fingerprint",
+        _seed,
+        "",
+        "seed of the networks' start weights, part of the fingerprint; else the recipe's own",
     ),
     "source_max_age": Variable(
         "CBNG_SOURCE_MAX_AGE",
@@ -192,7 +203,7 @@ class Settings:
     core: Path | None
     core_conf: Path | None
     step_timeout: int  # seconds
-    seed: int
+    seed: int | None
     source_max_age: int  # seconds
     fallback_trial: str
     overlap: str
@@ -235,7 +246,11 @@ def _unknown(env: Mapping[str, str]) -> list[str]:
 
 def _passed_on(env: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of *env* that a step's command may see."""
-    return {name: value for name, value in env.items() if name.startswith(PASSED_ON)}
+    return {
+        name: value
+        for name, value in env.items()
+        if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+    }
 
 
 assert [f.name for f in fields(Settings)] == [*VARIABLES, "step_env"]

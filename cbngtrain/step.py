@@ -11,6 +11,7 @@ under that fingerprint.
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NewType, Self
@@ -31,6 +32,8 @@ INSTANCE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RESERVED = frozenset({"cas", "ac", "_", "latest", "production", "instance.json", ""})
 _LONGEST = 200  # bytes of a part of a name; file systems allow 255
+_CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, surrogate, line and paragraph separators
+_ARTIFACT = re.compile(r"(?![.])[A-Za-z0-9._-]+(/(?![.])[A-Za-z0-9._-]+)*")
 
 
 def digest(text: str, source: object = "digest") -> Digest:
@@ -54,10 +57,12 @@ def problem_with_target(name: str) -> str | None:
     for part in name.split("/"):
         if part in _RESERVED or INSTANCE.fullmatch(part):
             return f"its part {part!r} has a meaning of its own in the store"
+        if any(unicodedata.category(character) in _CONTROL for character in part):
+            return f"its part {part[:40]!r} holds control characters"
         if len(part.encode()) > _LONGEST:
             return f"its part {part[:20]!r}… is longer than {_LONGEST} bytes"
-        if part.startswith(".") or not part.isprintable():
-            return f"its part {part!r} begins with a dot or holds control characters"
+        if part.startswith("."):
+            return f"its part {part!r} begins with a dot"
     return None
 
 
@@ -96,8 +101,9 @@ class Artifact:
             checked = digest(value["digest"], source), digest(value["meaning"], source)
         except (KeyError, TypeError) as error:
             raise FormatError(source, "", f"an artifact is malformed: {error}") from error
-        if not isinstance(name, str) or not isinstance(size, int):
-            raise FormatError(source, "", "an artifact's name or size is malformed")
+        is_named = isinstance(name, str) and _ARTIFACT.fullmatch(name)  # it becomes a path
+        if not is_named or type(size) is not int or size < 0:
+            raise FormatError(source, "", f"an artifact's name or size is malformed: {name!r:.80}")
         return cls(name, *checked, size)
 
     def to_json(self) -> dict[str, Any]:
@@ -149,8 +155,11 @@ class Record:
         return frozenset({artifact.digest for artifact in self.artifacts} | logs)
 
     def artifact(self, name: str) -> Artifact:
-        """Return the artifact called *name*; it is an error of ours if there is none."""
-        return next(artifact for artifact in self.artifacts if artifact.name == name)
+        """Return the artifact called *name*. Raises FormatError if there is none."""
+        for artifact in self.artifacts:
+            if artifact.name == name:
+                return artifact
+        raise FormatError(f"record {self.fingerprint:.12}", "", f"has no artifact {name!r}")
 
     @classmethod
     def from_json(cls, value: Any, source: object) -> Self:
@@ -161,17 +170,19 @@ class Record:
                 fingerprint=Fingerprint(digest(value["fingerprint"], source)),
                 artifacts=tuple(Artifact.from_json(a, source) for a in value["artifacts"]),
                 log=None if log is None else digest(log, source),
-                parts=dict(value["parts"]),
+                parts=_mapping(value["parts"]),
                 inputs={
                     path: Made(
                         Artifact.from_json(made, source), Fingerprint(digest(made["by"], source))
                     )
                     for path, made in value["inputs"].items()
                 },
-                about=dict(value["about"]),
+                about=_mapping(value["about"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(source, "", f"the record is malformed: {error!r}") from error
+        if len({artifact.name for artifact in record.artifacts}) != len(record.artifacts):
+            raise FormatError(source, "", "the record names an artifact twice")
         if fingerprint_of(record.parts) != record.fingerprint:
             raise FormatError(source, "", "the record's parts do not make its fingerprint")
         return record
@@ -189,6 +200,13 @@ class Record:
             },
             "about": dict(self.about),
         }
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """Return *value*. Raises TypeError if it is no JSON object."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{str(value)[:40]!r} is no object")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +238,9 @@ class Recipe:
         command: Program and arguments; ``{name}`` stands for a parameter.
         reads: Path in the working directory → name of the artifact that must be there.
         leaves: The files it leaves.
-        parameters: Numbers that change results, by name.
+        parameters: Numbers that change results, by name. A ``seed`` is told to the command in its
+            environment, and the settings may replace it.
         reads_conf: Whether the command reads the configuration in ``conf/``.
-        is_seeded: Whether the seed of the settings is one of its parameters.
     """
 
     name: str
@@ -232,7 +250,6 @@ class Recipe:
     leaves: tuple[Leaf, ...]
     parameters: Mapping[str, int | float] = field(default_factory=dict)
     reads_conf: bool = False
-    is_seeded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +262,7 @@ class Step:
         slug: For which edit set.
         program: What the command is: ``{"engine": digest}`` or ``{"core": digest}``.
         conf: The configuration's digest, where the command reads it.
-        parameters: The recipe's, with the seed where it is seeded.
+        parameters: The recipe's, with the settings' seed if they have one.
     """
 
     recipe: Recipe
