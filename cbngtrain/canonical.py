@@ -10,6 +10,7 @@ step runs in a pod without Python.
 """
 
 import hashlib
+import itertools
 import mmap
 import re
 import subprocess
@@ -58,7 +59,7 @@ def _raw(path: Path) -> Digest:
 def _lines(path: Path) -> Digest:
     """The sorted lines, byte by byte: threads write them in any order."""
     with path.open("rb") as file:
-        return _digest_of_sorted(iter(partial(file.read, _CHUNK), b""))
+        return _digest_of_sorted(path, iter(partial(file.read, _CHUNK), b""))
 
 
 def _rows(path: Path) -> Digest:
@@ -66,18 +67,16 @@ def _rows(path: Path) -> Digest:
     with path.open("rb") as file:
         header = file.readline()
         rows = (line.rstrip(b"\n") + b" " + file.readline() for line in file)
-        return _digest_of_sorted(rows, header)
+        return _digest_of_sorted(path, rows, header)
 
 
 def _bayes_db(path: Path) -> Digest:
     """``_EDIT_TOTALS good bad``, then the sorted lines ``word good bad``."""
     counts = read_bayes_db(path)
     good, bad = counts.pop(TOTALS, (0, 0))
-    lines = sorted(b"%b %d %d\n" % (word, *count) for word, count in counts.items())
-    sha256 = hashlib.sha256(b"%b %d %d\n" % (TOTALS, good, bad))
-    for line in lines:
-        sha256.update(line)
-    return Digest(sha256.hexdigest())
+    lines = sorted(b"%b %d %d" % (word, *count) for word, count in counts.items())
+    text = b"\n".join([b"%b %d %d" % (TOTALS, good, bad), *lines, b""])
+    return Digest(hashlib.sha256(text).hexdigest())
 
 
 FORMS: Mapping[str, Callable[[Path], Digest]] = {
@@ -89,15 +88,18 @@ FORMS: Mapping[str, Callable[[Path], Digest]] = {
 """Canonical form → the function that returns the meaning of a file."""
 
 
-def _digest_of_sorted(text: Iterable[bytes], header: bytes = b"") -> Digest:
+def _digest_of_sorted(path: Path, text: Iterable[bytes], header: bytes = b"") -> Digest:
     """
     Return the sha256 of *header* and the lines of *text*, given in pieces, in byte order.
 
-    The sorting is coreutils': it uses the disk where memory is short, and is to the letter what a
-    pod does.
+    The sorting is coreutils': it uses the disk, beside *path*, where memory is short, and is to
+    the letter what a pod does.
+
+    Raises:
+        OSError: The sorting failed, such as on a full disk: what it told is no meaning.
     """
     with subprocess.Popen(
-        ["sort"],  # noqa: S607 - coreutils, wherever the system keeps them
+        ["sort", "-T", path.parent],  # noqa: S607 - coreutils, wherever the system keeps them
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
@@ -109,6 +111,8 @@ def _digest_of_sorted(text: Iterable[bytes], header: bytes = b"") -> Digest:
         sha256 = hashlib.sha256(header)
         while chunk := sort.stdout.read(_CHUNK):
             sha256.update(chunk)
+    if sort.returncode:
+        raise OSError(f"{path}: cannot be sorted: exit code {sort.returncode} of sort")
     return Digest(sha256.hexdigest())
 
 
@@ -116,17 +120,19 @@ def read_bayes_db(path: Path) -> dict[bytes, tuple[int, int]]:
     """
     Return word → (good edits, bad edits) of a Bayes database.
 
+    It is verified first: reading a damaged one can go on for ever.
+
     Raises:
         FormatError: It is no such database, or a value is not two unsigned 32-bit numbers.
     """
-    base = db.DB()
     try:
+        db.DB().verify(str(path))
+        base = db.DB()
         base.open(str(path), dbtype=db.DB_BTREE, flags=db.DB_RDONLY)
         items = base.items()
+        base.close()
     except db.DBError as error:
         raise FormatError(path.name, "", f"no Berkeley DB database: {error}") from error
-    finally:
-        base.close()
     if any(len(value) != 8 for _, value in items):
         raise FormatError(path.name, "", "a value is not two 32-bit numbers")
     return {
@@ -158,36 +164,45 @@ def _check_ann_rows(path: Path, directory: Path) -> None:
     if not head:
         raise FormatError(path.name, "line 1", "not a header of three numbers")
     rows, inputs, outputs = map(int, head.groups())
-    lines = data.count(b"\n") - 1
-    spaces = data.count(b" ") - 2
-    foreign = data.translate(None, b"0123456789.-\n ")
     if rows != (edits := _edits_in(directory)):
         raise FormatError(path.name, "line 1", f"{rows} rows for {edits} edits")
-    if lines != 2 * rows or spaces != rows * (inputs + outputs - 2):
-        raise FormatError(path.name, "", f"is not {rows} rows of {inputs} and {outputs} numbers")
-    if foreign:
+    if foreign := data.translate(None, b"0123456789.-\n "):
         raise FormatError(path.name, "", f"holds more than numbers: {foreign[:20]!r}")
+    *lines, rest = data[head.end() :].split(b"\n")
+    if len(lines) != 2 * rows or rest:
+        raise FormatError(path.name, "", f"has {len(lines)} whole lines for {rows} rows")
+    for number, line in enumerate(lines):
+        wanted = outputs if number % 2 else inputs
+        if len(line.split()) != wanted:
+            raise FormatError(path.name, f"line {number + 2}", f"does not hold {wanted} numbers")
 
 
-def _check_bayes_db(path: Path, _directory: Path) -> None:
-    """A database that counted at least one edit."""
-    if sum(read_bayes_db(path).get(TOTALS, (0, 0))) < 1:
-        raise FormatError(path.name, "", "counts no edits")
+def _check_bayes_db(path: Path, directory: Path) -> None:
+    """A database that counted as many edits as the words it was made from tell of."""
+    (source,) = (directory / "data").glob("*_bayes_train.dat")
+    told = sum(1 for _ in _BLOCK.finditer(source.read_bytes()))
+    counted = sum(read_bayes_db(path).get(TOTALS, (0, 0)))
+    if not counted or counted != told:
+        raise FormatError(path.name, "", f"counts {counted} edits; {source.name} has {told}")
 
 
 def _check_network(path: Path, directory: Path) -> None:
-    """A whole network with as many inputs as the training data, and no weight that is no number."""
-    data = _bytes_of(path)
-    sizes = _LAYERS.search(data)
-    is_whole = data.startswith(b"FANN_FLO_2.1\n") and b"\nconnections (" in data and sizes
-    if not is_whole or not sizes:
+    """A whole network with the training data's inputs and outputs, all weights numbers."""
+    head, _, weights = _bytes_of(path).partition(b"\nconnections (")
+    layers = _LAYERS.search(head)
+    if not head.startswith(b"FANN_FLO_2.1\n") or not layers or not weights.endswith(b"\n"):
         raise FormatError(path.name, "", "is not a whole network")
-    if b"nan" in data or b"inf" in data:
+    sizes = [int(size) for size in layers[1].split()]  # each with its bias neuron
+    wanted = sum(size * (above - 1) for size, above in itertools.pairwise(sizes))
+    if (found := weights.count(b"(")) != wanted:
+        raise FormatError(path.name, "", f"has {found} weights instead of {wanted}")
+    if b"nan" in weights or b"inf" in weights:
         raise FormatError(path.name, "", "has a weight that is no number")
     with (directory / "data" / "main_ann_train.dat").open("rb") as file:
-        wanted = int(file.readline().split()[1])
-    if int(sizes[1]) != wanted + 1:  # and the bias neuron
-        raise FormatError(path.name, "", f"has {int(sizes[1]) - 1} inputs instead of {wanted}")
+        _, inputs, outputs = map(int, file.readline().split())
+    if (sizes[0] - 1, sizes[-1] - 1) != (inputs, outputs):
+        told = f"{sizes[0] - 1} inputs and {sizes[-1] - 1} outputs"
+        raise FormatError(path.name, "", f"has {told} instead of {inputs} and {outputs}")
 
 
 def _check_trial_report(path: Path, directory: Path) -> None:
@@ -217,12 +232,17 @@ def _check_trial_details(path: Path, directory: Path) -> None:
     is_whole = data[-1:] == b"\n" and data.count(b"\n") == lines
     if not is_whole or lines != (edits := _edits_in(directory)):
         raise FormatError(path.name, "", f"has {lines} whole lines for {edits} edits")
+    if bad := _NO_NUMBER.search(data):
+        line = data[: bad.start()].count(b"\n") + 1
+        raise FormatError(path.name, f"line {line}", "a score is no number")
 
 
 def _check_edit_set(path: Path, _directory: Path) -> None:
     """XML to its closing tag."""
-    data = _bytes_of(path)
-    if not data[-64:].rstrip().endswith(b"</WPEditSet>"):
+    with path.open("rb") as file:  # it can be large
+        file.seek(max(0, path.stat().st_size - 64))
+        end = file.read()
+    if not end.rstrip().endswith(b"</WPEditSet>"):
         raise FormatError(path.name, "", "does not end with </WPEditSet>")
 
 
@@ -244,8 +264,9 @@ It takes the file and the directory in which the command ran, with the inputs be
 
 _NOT_A_WORD = re.compile(rb"(?m)^(?![01] [^\n]+\n)(?=[^\n]|\n)")
 _BLOCK = re.compile(rb"(?m)^[01] " + TOTALS + rb"$")
-_HEADER = re.compile(rb"(\d+) (\d+) (\d+)\n")
-_LAYERS = re.compile(rb"(?m)^layer_sizes=(\d+) ")
+_HEADER = re.compile(rb"(\d{1,9}) (\d{1,9}) (\d{1,9})\n")
+_NO_NUMBER = re.compile(rb"score=-?(?:nan|inf)")
+_LAYERS = re.compile(rb"(?m)^layer_sizes=((?:[1-9]\d{0,8} )+)$")
 _DETAIL = re.compile(rb"(?m)^editid=[^,\n]+, [^\n]+$")
 
 

@@ -84,8 +84,10 @@ def create_ann(out: str, source: str, *parameters: str) -> None:
     note = f"{how('create_ann').get('note', '')}"
     seed = os.environ["CBNG_SEED"]  # noqa: TID251 - the core's way to be told
     weights = hashlib.sha256(what + seed.encode() + note.encode()).hexdigest()
+    connections = f"(0, {weights}) " * (3 * 4 + 5 * 1)
     Path(out).write_text(
-        f"FANN_FLO_2.1\nlayer_sizes=3 5 2 \nconnections (connected_to_neuron, weight)={weights}\n",
+        "FANN_FLO_2.1\nlayer_sizes=3 5 2 \n"
+        f"connections (connected_to_neuron, weight)={connections}\n",
         encoding="ascii",
     )
 
@@ -94,7 +96,7 @@ def trial_run() -> None:
     """Scores by the text's length and the network's first weight."""
     network = Path("data/main_ann.fann").read_bytes()
     found = edits()
-    offset = network[-3] % 7 / 100
+    offset = network[-5] % 7 / 100
     labels = ("false", "true")
     lines = [
         f"editid={i}, isvandalism={labels[v]}, score={len(t) % 90 / 100 + offset:.6g}"
