@@ -10,11 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cbngtrain.engine import bayes, expression, network, outputs, posix, regex, scorer, text, words
+from cbngtrain.engine import (
+    bayes,
+    expression,
+    network,
+    outputs,
+    posix,
+    regex,
+    scorer,
+    text,
+    word_metrics,
+    words,
+)
 from cbngtrain.engine.configuration import Block
-from cbngtrain.engine.table import EVERYTHING, Link, Step, Table, sources_of
-from cbngtrain.engine.words import WordSet
+from cbngtrain.engine.table import EVERYTHING, Deferred, Link, Step, Table, sources_of
+from cbngtrain.engine.words import Splitter, TextWords, WordSet
 
 INT_RANGE = (-(2**31), 2**31 - 1)
 
@@ -28,7 +40,8 @@ def all_prop_charset_conv(block: Block) -> list[Link]:
         block.refuse("from", f'there is no encoding "{charset}"')
 
     def run(table: Table) -> None:
-        for name, column in table.columns.items():
+        for name in table.columns:
+            column = table.optional(name)
             if isinstance(column, list):
                 table.columns[name] = [
                     text.ascii_of(value, charset) if type(value) is bytes else value
@@ -126,18 +139,21 @@ def quote_separator(block: Block) -> list[Link]:
 
 def character_replace(block: Block) -> list[Link]:
     """The text with bytes replaced, dropped and collapsed."""
-    change = _replacement(block)
-    return [_per_text(source, target, change) for source, target in _inputs(block)]
+    change = _replacement(block).of
+
+    def step(source: str, target: str) -> Step:
+        def run(table: Table) -> None:
+            table.columns[target] = Deferred(table.texts(source), change)
+
+        return Step((source,), (target,), run)
+
+    return [step(*each) for each in _inputs(block)]
 
 
 def word_separator(block: Block) -> list[Link]:
     """The words of a text."""
     block.only("valid_word_chars", "ignore_chars", "inputs")
-    split = words.word_finder(block.data("valid_word_chars"), block.data("ignore_chars"))
-    return [
-        _per_text(source, target, lambda value: words.counted(split(value)))
-        for source, target in _inputs(block)
-    ]
+    return _split(block, Splitter(block.data("valid_word_chars"), block.data("ignore_chars")))
 
 
 def multi_word_separator(block: Block) -> list[Link]:
@@ -145,16 +161,12 @@ def multi_word_separator(block: Block) -> list[Link]:
     block.only(
         "valid_word_chars", "ignore_chars", "num_words_together", "standard_separator", "inputs"
     )
-    split = words.word_finder(block.data("valid_word_chars"), block.data("ignore_chars"))
     together = block.integer("num_words_together")
     if together < 1:
         block.refuse("num_words_together", "must be 1 or more")
     separator = block.data("standard_separator", b" ")[:1] or b" "
-
-    def groups(value: bytes) -> WordSet:
-        return words.counted(words.grouped(split(value), together, separator))
-
-    return [_per_text(source, target, groups) for source, target in _inputs(block)]
+    valid, ignored = block.data("valid_word_chars"), block.data("ignore_chars")
+    return _split(block, Splitter(valid, ignored, together, separator))
 
 
 def wordset_diff(block: Block) -> list[Link]:
@@ -164,14 +176,20 @@ def wordset_diff(block: Block) -> list[Link]:
     added, removed, delta = (block.text(key, "") for key in ("added", "removed", "delta"))
 
     def run(table: Table) -> None:
-        pairs = zip(table.required(current, dict), table.required(previous, dict), strict=True)
-        deltas = [words.difference(*pair) for pair in pairs]
-        if delta:
-            table.columns[delta] = deltas
-        if added:
-            table.columns[added] = [{w: n for w, n in d.items() if n > 0} for d in deltas]
-        if removed:
-            table.columns[removed] = [{w: -n for w, n in d.items() if n < 0} for d in deltas]
+        columns = table.required(current, WordSet), table.required(previous, WordSet)
+        pairs = list(zip(*columns, strict=True))
+        differences = [one.minus(other) for one, other in pairs]
+        for target, sign in ((added, 1), (removed, -1)):
+            if target:
+                table.columns[target] = [
+                    WordSet.of({word: abs(n) for word, n in each.items() if n * sign > 0})
+                    for each in differences
+                ]
+        if delta:  # the one set that has words 0 times: those that did not change
+            table.columns[delta] = [
+                WordSet.of(dict.fromkeys({**one.counts, **other.counts}, 0) | each)
+                for (one, other), each in zip(pairs, differences, strict=True)
+            ]
 
     return [Step((current, previous), tuple(filter(None, (added, removed, delta))), run)]
 
@@ -181,48 +199,40 @@ def wordset_compare(block: Block) -> list[Link]:
     block.only("firstset", "secondset", "num_common_words")
     first, second = block.text("firstset"), block.text("secondset")
     target = block.text("num_common_words", "")
-    if not target:
-        return []
 
     def run(table: Table) -> None:
-        pairs = zip(table.required(first, dict), table.required(second, dict), strict=True)
-        table.columns[target] = [words.common_words(*pair) for pair in pairs]
+        columns = table.required(first, WordSet), table.required(second, WordSet)
+        table.columns[target] = [
+            words.common_words(one.counts, other.counts)
+            for one, other in zip(*columns, strict=True)
+        ]
 
-    return [Step((first, second), (target,), run)]
+    return [Step((first, second), (target,), run)] if target else []
 
 
 def misc_raw_word_metrics(block: Block) -> list[Link]:
-    """Counts and extremes of what the words of a set are: see `words.METRICS`."""
+    """Counts and extremes of what the words of a set are like: `word_metrics.METRICS`."""
     block.only("inputs")
-    seen: dict[bytes, words.Traits] = {}
-
-    def traits(word: bytes) -> words.Traits:
-        found = seen.get(word)
-        if found is None:
-            found = seen[word] = words.traits(word)
-        return found
 
     def step(source: str, prefix: str) -> Step:
-        names = tuple(prefix + name for name in words.METRICS)
+        names = {prefix + name: metric for name, metric in word_metrics.METRICS.items()}
 
         def run(table: Table) -> None:
-            rows = [
-                [(traits(word), count) for word, count in each.items()]
-                for each in table.required(source, dict)
-            ]
-            for name, metric in zip(names, words.METRICS.values(), strict=True):
-                table.columns[name] = [metric(row) for row in rows]
+            sets = [each.counts for each in table.required(source, WordSet)]
+            found = word_metrics.words_of(sets)
+            for name, metric in names.items():
+                table.columns[name] = metric(found).tolist()
 
-        return Step((source,), names, run)
+        return Step((source,), tuple(names), run)
 
     return [step(*each) for each in _inputs(block)]
 
 
 def word_character_replace(block: Block) -> list[Link]:
     """`character_replace` on each word; counts of words that become equal add up."""
-    change = _replacement(block)
+    change = _replacement(block).of_each
     return [
-        _per_word_set(source, target, lambda each: words.mapped(each, change))
+        _per_word_set(source, target, lambda each: each.changed(change))
         for source, target in _inputs(block)
     ]
 
@@ -240,8 +250,12 @@ def word_finder(block: Block) -> list[Link]:
     for name, word in last.items():
         if not all(32 <= byte < 128 for byte in word):
             metrics.refuse(name, "has a word beyond printable ASCII")
+
+    def step(source: str, target: str, word: bytes) -> Step:
+        return _per_word_set(source, target, lambda each: each.counts.get(word, 0))
+
     return [
-        _per_word_set(source, prefix + name, lambda each, word=word: each.get(word, 0))
+        step(source, prefix + name, word)
         for source, prefix in _inputs(block)
         for name, word in last.items()
     ]
@@ -278,20 +292,19 @@ def float_set_creator(block: Block) -> list[Link]:
     low = np.float32(block.number("clip_low")) if "clip_low" in block else None
     high = np.float32(block.number("clip_high")) if "clip_high" in block else None
 
-    def values(table: Table, name: str) -> Any:
-        column = table.columns.get(name)
-        if isinstance(column, np.ndarray) and column.ndim == 2:
-            return column
+    def values(table: Table, name: str) -> NDArray[np.float32]:
+        if (found := table.float_set(name)) is not None:
+            return found
         numbers, is_whole = table.numbers(name)
         if not is_whole:
             block.refuse("properties", f'there is no property "{name}"')
         return numbers.astype(np.float32)[:, None]
 
     def run(table: Table) -> None:
-        matrix = np.concatenate([values(table, name) for name in names], axis=1)
+        empty = np.empty((len(table.edits), 0), np.float32)
+        matrix = np.concatenate([empty, *(values(table, name) for name in names)], axis=1)
         if low is not None:
-            matrix = np.where(matrix < low, low, matrix)
-            matrix = np.where(np.isnan(matrix), low, matrix)
+            matrix = np.where(np.isnan(matrix) | (matrix < low), low, matrix)
         if high is not None:
             matrix = np.where(matrix > high, high, matrix)
         table.columns[target] = matrix
@@ -322,7 +335,7 @@ def bayesian_scorer(block: Block) -> list[Link]:
     )
 
     def run(table: Table) -> None:
-        scores = [machine.score(each) for each in table.required(source, dict)]
+        scores = [machine.score(each.counts) for each in table.required(source, WordSet)]
         table.columns[target] = np.array([each.probability for each in scores], np.float32)
         if count:
             table.columns[count] = [each.words for each in scores]
@@ -412,9 +425,31 @@ def _per_text(source: str, target: str, function: Callable[[bytes], Any]) -> Ste
 
 def _per_word_set(source: str, target: str, function: Callable[[WordSet], Any]) -> Step:
     def run(table: Table) -> None:
-        table.columns[target] = [function(each) for each in table.required(source, dict)]
+        table.columns[target] = [function(each) for each in table.required(source, WordSet)]
 
     return Step((source,), (target,), run)
+
+
+def _split(block: Block, splitter: Splitter) -> list[Link]:
+    """Steps that split texts, a current one as the twin of its previous one."""
+    inputs = dict(_inputs(block))
+
+    def step(source: str, target: str) -> Step:
+        twin = inputs.get("previous_" + source.removeprefix("current_"), "")
+        twin = twin if source.startswith("current_") else ""
+
+        def run(table: Table) -> None:
+            twins = table.optional(twin)
+            table.columns[target] = [
+                None if each is None else TextWords(splitter, each, other)
+                for each, other in zip(table.texts(source), twins, strict=True)
+            ]
+
+        return Step((source, twin) if twin else (source,), (target,), run)
+
+    # The twins first.
+    ordered = sorted(inputs, key=lambda source: source.startswith("current_"))
+    return [step(source, inputs[source]) for source in ordered]
 
 
 def _patterns(block: Block, key: str) -> list[regex.Pattern]:
@@ -433,15 +468,15 @@ def _patterns(block: Block, key: str) -> list[regex.Pattern]:
     return found
 
 
-def _replacement(block: Block) -> Callable[[bytes], bytes]:
+def _replacement(block: Block) -> text.Replacement:
     block.only("find", "replace", "remove", "removemulti", "keep", "inputs")
-    return text.replacement(
+    return text.Replacement(
         find=block.data("find"),
         replace=block.data("replace"),
         remove=block.data("remove"),
         removemulti=block.data("removemulti"),
         keep=block.data("keep") if "keep" in block else None,
-    ).of
+    )
 
 
 def _float32(value: float) -> float:

@@ -7,9 +7,8 @@ rendered into files, in the order of the edit set (see `table.Output`).
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from cbngtrain.engine import report
 from cbngtrain.engine.configuration import Block
 from cbngtrain.engine.report import c_float
-from cbngtrain.engine.table import EVERYTHING, MAX_INDEXED, Link, Table
+from cbngtrain.engine.table import EVERYTHING, MAX_INDEXED, Deferred, Link, Table
+from cbngtrain.engine.words import TextWords, WordSet
 
 DOUBLE_MAP = "expr_dmap_dbg"
 """What the last expressions of a chain could see: a property for dumps alone."""
@@ -67,11 +67,11 @@ class BayesTraining:
         """V is 1 for vandalism, else 0; words are in byte order."""
         lines: list[bytes] = []
         truths = table.required(self.truth, bool)
-        for words, is_vandalism in zip(table.required(self.words, dict), truths, strict=True):
-            if words:
+        for words, is_vandalism in zip(table.required(self.words, WordSet), truths, strict=True):
+            if len(words):
                 prefix = b"1 " if is_vandalism else b"0 "
                 lines.append(prefix + b"_EDIT_TOTALS\n" + prefix)
-                lines.append((b"\n" + prefix).join(sorted(words)) + b"\n")
+                lines.append((b"\n" + prefix).join(sorted(words.counts)) + b"\n")
         return b"".join(lines)
 
     def writer(self, files: Files) -> Copier:
@@ -270,7 +270,7 @@ class Properties:
 
     def rendered(self, table: Table) -> bytes:
         """Values as in a dump."""
-        columns = [_texts_of(table.required(name), len(table.edits), None) for name in self.names]
+        columns = [_texts_of(table.required(name), None) for name in self.names]
         names = [name.encode() for name in self.names]
         return b"".join(
             b", ".join(b"%b=%b" % pair for pair in zip(names, row, strict=True)) + b"\n"
@@ -308,10 +308,8 @@ class Dump:
 
     def rendered(self, table: Table) -> bytes:
         """Properties by name, a line each."""
-        count = len(table.edits)
         columns = [
-            _elements(name, _texts_of(column, count, self.limit), self.limit)
-            for name, column in sorted(table.columns.items())
+            _elements(name, column, self.limit) for name, column in sorted(table.columns.items())
         ]
         rows = zip(*columns, strict=True)
         return b"".join(b"<WPEdit>\n%b</WPEdit>\n\n\n" % b"".join(row) for row in rows)
@@ -334,13 +332,21 @@ def print_progress(block: Block) -> list[Link]:
     return []
 
 
-def _elements(name: str, texts: list[bytes | None], limit: int | None) -> list[bytes]:
+def _elements(name: str, column: Any, limit: int | None) -> list[bytes]:
     """The values as elements; nothing where an edit has none."""
     tag = name.encode()
-    return [
-        b"" if text is None else b"<%b>%b</%b>\n" % (tag, _escaped(_cut(text, limit)), tag)
-        for text in texts
-    ]
+    element = b"<%b>%%b</%b>\n" % (tag, tag)
+    texts = _texts_of(column, limit)
+    if not _is_number(column):
+        texts = [None if text is None else _escaped(_cut(text, limit)) for text in texts]
+    return [b"" if text is None else element % text for text in texts]
+
+
+def _is_number(column: Any) -> bool:
+    """Whether the values are numbers alone, which are short and need no escapes."""
+    if isinstance(column, np.ndarray):
+        return column.ndim == 1
+    return isinstance(column, list) and {int, float, bool}.issuperset(map(type, column))
 
 
 def _cut(text: bytes, limit: int | None) -> bytes:
@@ -370,41 +376,46 @@ class DoubleMap:
 
     def __init__(self, table: Table) -> None:
         self._table = Table(table.path, table.edits, dict(table.columns))
-        self._names: dict[str, None] = {}
-        for name, column in self._table.columns.items():
-            self._names.update(dict.fromkeys(_names_seen(name, column)))
-        self._ordered = sorted(self._names)
-
-    def __len__(self) -> int:
-        return len(self._table.edits)
 
     def texts(self, limit: int | None) -> list[bytes]:
         """``DoubleMap:`` and a line each, of each edit; at least *limit* + 1 bytes of them."""
-        names: Iterator[str] = iter(self._ordered)
-        if limit is not None:
-            names = islice(names, limit)  # a line has more than one byte
-        columns = [(name, self._table.numbers(name)[0]) for name in names]
-        return [
-            b"DoubleMap:\n"
-            + b"".join(
-                f"{name}: {c_float(float(c[index]), '%g')}\n".encode() for name, c in columns
-            )
-            for index in range(len(self))
-        ]
+        columns = [(f"{name}: ", self._table.numbers(name)) for name in self._names(limit)]
+        texts = [b"DoubleMap:\n"] * len(self._table.edits)
+        for label, (numbers, is_whole) in columns:
+            assert is_whole, label
+            lines = [label + c_float(number, "%g") + "\n" for number in numbers.tolist()]
+            texts = [text + line.encode() for text, line in zip(texts, lines, strict=True)]
+        return texts
+
+    def _names(self, limit: int | None) -> list[str]:
+        """
+        The names in order: all, or the first ones whose lines exceed a limit.
+
+        Names begin with their column's name, so those before the next column's are settled.
+        """
+        found: list[str] = []
+        for name, column in sorted(self._table.columns.items()):
+            settled = sum(len(each) for each in found if each < name)
+            if limit is not None and settled > limit:
+                break
+            found += _names_seen(name, column)
+        return sorted(found)
 
 
 def _names_seen(name: str, column: Any) -> list[str]:
+    """The names under which expressions see a column."""
     if isinstance(column, DoubleMap):
         return []
+    if isinstance(column, Deferred):
+        return [name + "_size"]
     if isinstance(column, np.ndarray):
-        width = column.shape[1] if column.ndim == 2 else 0
         if column.ndim == 1:
             return [name]
+        width = column.shape[1]
         return [f"{name}_{index}" for index in range(width)] if width < MAX_INDEXED else []
-    kinds = {type(value) for value in column}
-    return [name] * bool(kinds & {int, float, bool}) + [name + "_size"] * bool(
-        kinds & {bytes, dict}
-    )
+    kinds = set(map(type, column))
+    names = [name] if kinds & {int, float, bool} else []
+    return [*names, name + "_size"] if kinds & {bytes, WordSet, TextWords} else names
 
 
 def keep_double_map(table: Table) -> None:
@@ -412,31 +423,30 @@ def keep_double_map(table: Table) -> None:
     table.columns[DOUBLE_MAP] = DoubleMap(table)
 
 
-def _texts_of(column: Any, count: int, limit: int | None) -> list[bytes | None]:
+def _texts_of(column: Any, limit: int | None) -> list[bytes | None]:
     """The values as text; of long ones at least the first *limit* + 1 bytes."""
     if isinstance(column, DoubleMap):
-        return list(column.texts(limit))
+        return [*column.texts(limit)]
+    if isinstance(column, Deferred):
+        return column.values() if limit is None else column.beginnings(limit + 1)
     if isinstance(column, np.ndarray) and column.ndim == 2:
         return [_float_set_text(row, limit) for row in column]
     if isinstance(column, np.ndarray):
         return [c_float(value, "%g").encode() for value in column.tolist()]
-    return [_text_of(value, limit) for value in column]
+    return [_TEXTS[type(value)](value, limit) for value in column]
 
 
-def _text_of(value: Any, limit: int | None) -> bytes | None:
-    return _TEXTS[type(value)](value, limit)
-
-
-def _word_set_text(words: dict[bytes, int], limit: int | None) -> bytes:
-    ordered = sorted(words)[: None if limit is None else limit]
-    return b"WordSet:\n" + b"".join(b"%b: %d\n" % (word, words[word]) for word in ordered)
+def _word_set_text(words: WordSet, limit: int | None) -> bytes:
+    """A line has five bytes at least, and there are nine before the first."""
+    number = len(words) if limit is None else max(limit - 9, 0) // 5 + 1
+    lines = [b"%b: %d\n" % each for each in words.first(number)]
+    return b"WordSet:\n" + b"".join(lines)
 
 
 def _float_set_text(values: NDArray[np.float32], limit: int | None) -> bytes:
-    return (
-        b"FloatSet:\n"
-        + "".join(c_float(value, "%g") + "\n" for value in values[:limit].tolist()).encode()
-    )
+    """A line has two bytes at least."""
+    some = values if limit is None else values[: limit // 2 + 1]
+    return ("FloatSet:\n" + "".join(c_float(each, "%g") + "\n" for each in some.tolist())).encode()
 
 
 _TEXTS: Mapping[type, Callable[[Any, int | None], bytes | None]] = {
@@ -445,5 +455,6 @@ _TEXTS: Mapping[type, Callable[[Any, int | None], bytes | None]] = {
     bool: lambda value, _limit: b"true" if value else b"false",
     int: lambda value, _limit: b"%d" % value,
     float: lambda value, _limit: c_float(value, "%g").encode(),
-    dict: _word_set_text,
+    WordSet: _word_set_text,
+    TextWords: _word_set_text,
 }

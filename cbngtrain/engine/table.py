@@ -3,8 +3,8 @@ The properties of a chunk of edits, as columns; steps that make columns; outputs
 
 A column has one value per edit, in the order of the edit set; None where an edit has no such
 property. Values are ``bytes`` (text), ``int``, ``float`` (a 32-bit float's value), ``bool`` and
-``dict`` (a word set). Columns of floats may be arrays: shape (n_edits,) for numbers,
-(n_edits, n_values) for float sets.
+`WordSet`. Columns of floats may be arrays: shape (n_edits,) for numbers, (n_edits, n_values)
+for float sets; and a column of texts may be `Deferred`.
 """
 
 import re
@@ -18,14 +18,52 @@ from numpy.typing import NDArray
 
 from cbngtrain.engine.edits import Edit
 from cbngtrain.engine.errors import FormatError
+from cbngtrain.engine.words import WordSet
 
-Column = list[Any] | NDArray[np.float32] | Any
 Doubles = NDArray[np.float64]
 
 MAX_INDEXED = 512  # the core gives values of float sets shorter than this a name each
 
 _NUMBERS = frozenset({int, float, bool})
 _INDEXED = re.compile(r"(.+)_(0|[1-9]\d*)")
+
+
+class Deferred:
+    """
+    A column of texts made of another one, when it is asked for.
+
+    Args:
+        texts: The other column.
+        function: Makes the one of the other, from the beginning on: the beginning of a text
+            becomes the beginning of its result.
+    """
+
+    def __init__(
+        self, texts: Sequence[bytes | None], function: Callable[[bytes], bytes]
+    ) -> None:
+        self._texts = texts
+        self._function = function
+        self._values: list[bytes | None] | None = None
+
+    def values(self) -> list[bytes | None]:
+        """The texts."""
+        if self._values is None:
+            self._values = [None if t is None else self._function(t) for t in self._texts]
+        return self._values
+
+    def beginnings(self, size: int) -> list[bytes | None]:
+        """Of each text the beginning, at least *size* bytes of it."""
+        return [None if t is None else self._beginning(t, size) for t in self._texts]
+
+    def _beginning(self, text: bytes, size: int) -> bytes:
+        taken = 2 * size
+        while len(result := self._function(text[:taken])) < size and taken < len(text):
+            taken *= 4
+        return result
+
+
+Column = list[Any] | NDArray[np.float32] | Deferred
+"""See the module."""
 
 
 @dataclass(slots=True)
@@ -43,12 +81,14 @@ class Table:
     edits: Sequence[Edit]
     columns: dict[str, Column] = field(default_factory=dict)
 
-    def optional(self, name: str) -> Column:
+    def optional(self, name: str) -> Any:
         """The values of a property, None where an edit has no such property."""
         column = self.columns.get(name)
-        return [None] * len(self.edits) if column is None else column
+        if column is None:
+            return [None] * len(self.edits)
+        return column.values() if isinstance(column, Deferred) else column
 
-    def required(self, name: str, *kinds: type) -> Column:
+    def required(self, name: str, *kinds: type) -> Any:
         """
         The values of a property that every edit must have.
 
@@ -60,7 +100,7 @@ class Table:
             for edit, value in zip(self.edits, column, strict=True):
                 if value is None:
                     raise FormatError(self.path, edit.place, f"the edit has no {name}")
-                if kinds and type(value) not in kinds:
+                if kinds and not isinstance(value, kinds):
                     raise FormatError(self.path, edit.place, f"{name} is of the wrong type")
         return column
 
@@ -71,6 +111,11 @@ class Table:
             if value is not None and type(value) is not bytes:
                 raise FormatError(self.path, edit.place, f"{name} is not text")
         return column
+
+    def float_set(self, name: str) -> NDArray[np.float32] | None:
+        """The values of a property that is a float set, shape (n_edits, n_values); else None."""
+        column = self.columns.get(name)
+        return column if isinstance(column, np.ndarray) and column.ndim == 2 else None
 
     def numbers(self, name: str) -> tuple[Doubles, bool]:
         """
@@ -89,28 +134,24 @@ class Table:
         return np.array([value or 0.0 for value in values], np.float64), is_whole
 
     def _number(self, name: str, index: int) -> float | None:
-        value = self.value(name, index)
+        value = self._value(name, index)
         if type(value) in _NUMBERS:
             return float(value)
         if name.endswith("_size"):
-            value = self.value(name.removesuffix("_size"), index)
-            if isinstance(value, bytes | dict):
+            value = self._value(name.removesuffix("_size"), index)
+            if isinstance(value, bytes | WordSet):
                 return float(len(value))
         if match := _INDEXED.fullmatch(name):
-            values = self.columns.get(match[1])
-            position = int(match[2])
-            if isinstance(values, np.ndarray) and values.ndim == 2:
-                width = values.shape[1]
-                if position < width < MAX_INDEXED:
-                    return float(values[index, position])
+            values = self.float_set(match[1])
+            if values is not None and int(match[2]) < values.shape[1] < MAX_INDEXED:
+                return float(values[index, int(match[2])])
         return None
 
-    def value(self, name: str, index: int) -> Any:
+    def _value(self, name: str, index: int) -> Any:
         """One edit's value of a property; None where it has none, or a float set."""
-        column = self.columns.get(name)
-        if column is None or (isinstance(column, np.ndarray) and column.ndim == 2):
+        if name not in self.columns or self.float_set(name) is not None:
             return None
-        value = column[index]
+        value = self.optional(name)[index]
         return float(value) if isinstance(value, np.floating) else value
 
 

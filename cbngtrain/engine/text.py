@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Histograms = NDArray[np.int64]
 """How often each byte occurs in each text, shape (n_texts, 256)."""
+
+NEWLINE = ord("\n")
 
 _QUOTATION = re.compile(rb'"[^"\n]*"?')
 _QUOTED = re.compile(rb'"([^"\n]*)("|\n|\Z)')
@@ -52,32 +53,9 @@ def quotes_separated(text: bytes) -> tuple[bytes, bytes]:
     return b"".join(quoted), _QUOTATION.sub(b"", text)
 
 
-@dataclass(frozen=True, slots=True)
 class Replacement:
     """
-    Replaces, drops and collapses bytes.
-
-    Attributes:
-        table: Byte → byte.
-        dropped: Bytes (before replacing) that go.
-        collapse: Finds runs of a byte to be written once; None where no byte is.
-    """
-
-    table: bytes
-    dropped: bytes
-    collapse: re.Pattern[bytes] | None
-
-    def of(self, text: bytes) -> bytes:
-        """The text after the replacement."""
-        text = text.translate(self.table, self.dropped)
-        return self.collapse.sub(rb"\1", text) if self.collapse else text
-
-
-def replacement(
-    *, find: bytes, replace: bytes, remove: bytes, removemulti: bytes, keep: bytes | None
-) -> Replacement:
-    """
-    Return what goes over a text byte by byte.
+    What goes over a text byte by byte: replaces, drops and collapses.
 
     Args:
         find, replace: A byte of *find* becomes the one at its place in *replace*; of a byte
@@ -86,14 +64,38 @@ def replacement(
         removemulti: Bytes to drop where the last byte written is the same.
         keep: Where given, all other bytes are dropped.
     """
-    table = bytearray(range(256))
-    for before, after in zip(find, replace, strict=False):
-        table[before] = after
-    kept = set(range(256) if keep is None else keep) - set(remove)
-    dropped = bytes(byte for byte in range(256) if table[byte] not in kept)
-    multi = b"".join(re.escape(bytes([byte])) for byte in sorted(set(removemulti) & kept))
-    collapse = re.compile(rb"([%b])\1+" % multi) if multi else None
-    return Replacement(bytes(table), dropped, collapse)
+
+    def __init__(
+        self, *, find: bytes, replace: bytes, remove: bytes, removemulti: bytes, keep: bytes | None
+    ) -> None:
+        table = bytearray(range(256))
+        for before, after in zip(find, replace, strict=False):
+            table[before] = after
+        kept = set(range(256) if keep is None else keep) - set(remove)
+        multi = b"".join(re.escape(bytes([byte])) for byte in sorted(set(removemulti) & kept))
+        self._collapse = re.compile(rb"([%b])\1+" % multi) if multi else None
+        self._table = bytes(table)
+        self._dropped = bytes(byte for byte in range(256) if table[byte] not in kept)
+        # The same for words joined by newlines, which stay.
+        table[NEWLINE] = NEWLINE
+        self._table_of_words = bytes(table)
+        self._dropped_of_words = self._dropped.replace(b"\n", b"")
+
+    def of(self, text: bytes) -> bytes:
+        """The text after the replacement."""
+        text = text.translate(self._table, self._dropped)
+        return self._collapse.sub(rb"\1", text) if self._collapse else text
+
+    def of_each(self, words: list[bytes]) -> list[bytes]:
+        """The words after the replacement."""
+        joined = b"\n".join(words)
+        if not words or joined.count(b"\n") != len(words) - 1:
+            return list(map(self.of, words))
+        joined = joined.translate(self._table_of_words, self._dropped_of_words)
+        if self._collapse:
+            joined = self._collapse.sub(rb"\1", joined)
+        changed = joined.split(b"\n")
+        return changed if len(changed) == len(words) else list(map(self.of, words))
 
 
 class Finder:

@@ -1,122 +1,262 @@
-"""Words: functions from texts to word sets, and from word sets to word sets and counts."""
+"""
+Words: how texts are split into them, and sets of them.
+
+What an edit left alone is in both of its texts. So a set of words may have a twin, the set of
+the other text, and is then the twin's with the difference between the two; and the difference
+asks only for the words between what the texts have in common at their beginning and end.
+"""
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from functools import cached_property
+from heapq import nsmallest
+from typing import Self
 
-WordSet = dict[bytes, int]
-"""Word → how often it occurs; never 0 except in a set of differences."""
+from cbngtrain.engine import changes
 
-UPPER = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-LOWER = frozenset(b"abcdefghijklmnopqrstuvwxyz")
-DIGITS = frozenset(b"0123456789")
-VOWELS = frozenset(b"aeiouyAEIOUY")
+Counts = dict[bytes, int]
+"""Word → how often it occurs; in a difference never 0, but it may be negative."""
 
-_RUN = re.compile(rb"(.)\1*", re.DOTALL)
+Change = Callable[[list[bytes]], list[bytes]]
+"""What is done to words, of all at once."""
+
+_SPACES = b" \t\n\v\f\r"
+_IGNORED_IN_A_ROW = 8  # bytes before a word, at most, that are taken away one by one
+_NEARBY = 256  # bytes in which a few neighbouring words are looked for at first
 
 
-def word_finder(valid: bytes, ignored: bytes) -> Callable[[bytes], list[bytes]]:
+class Splitter:
     """
-    Return what splits a text into its words.
+    Splits texts into words.
 
-    A word is a byte of *valid* followed by bytes of *valid* or *ignored*: an ignored byte
-    can end a word, never start one.
+    A word is a byte of *valid* followed by bytes of *valid* or *ignored*: an ignored byte can
+    end a word, never start one. A byte that is both is ignored.
+
+    Args:
+        valid, ignored: See above.
+        together: Every run of so many words is taken for one,
+        separator: joined by this.
     """
-    if not valid:
-        return lambda _: []
-    # A byte that is both is ignored: the native core looks there first.
-    first = b"".join(b"\\x%02x" % byte for byte in sorted(set(valid) - set(ignored)))
-    further = b"".join(b"\\x%02x" % byte for byte in sorted({*valid, *ignored}))
-    return re.compile(b"[%b][%b]*" % (first, further)).findall if first else lambda _: []
+
+    def __init__(
+        self, valid: bytes, ignored: bytes, together: int = 1, separator: bytes = b" "
+    ) -> None:
+        first = set(valid) - set(ignored)
+        further = {*valid, *ignored} if first else set()
+        self._word_bytes = bytes(further)
+        self._starts_ignored = [b" %c" % byte for byte in sorted(set(ignored))]
+        self._table = bytes(byte if byte in further else 32 for byte in range(256))
+        self._is_plain = further.isdisjoint(_SPACES)
+        sets = [b"".join(b"\\x%02x" % byte for byte in sorted(each)) for each in (first, further)]
+        self._regex = re.compile(b"[%b][%b]*" % (*sets,) if first else b"(?!)")
+        self._together = together
+        self._separator = separator
+        # A line with so many words that those at its ends, which are looked at together with
+        # what is beside it, are not the same; and that no word reaches past.
+        pattern = b"(?:[^%b]*+[%b]*+[^%b]){%d}" % (*sets[:1], *sets[1:], *sets[1:], 2 * together)
+        self._is_anchor = re.compile(pattern if first and 10 not in further else b"(?!)").match
+
+    def words(self, text: bytes) -> list[bytes]:
+        """The words of a text, in order."""
+        return self._grouped(self._single(text))
+
+    def difference(self, text: bytes, twin: bytes) -> Counts:
+        """The words of *text* minus the words of *twin*."""
+        words: list[bytes] = []
+        old_words: list[bytes] = []
+        for region in changes.regions(text, twin, self._is_anchor):
+            begin, end, old_begin, old_end = self._widened(text, region)
+            before, after = self._last_words(text, begin), self._first_words(text, end)
+            words += self._grouped(before + self._single(text[begin:end]) + after)
+            old_words += self._grouped(before + self._single(twin[old_begin:old_end]) + after)
+        counts = Counter(words)
+        for word in old_words:
+            counts[word] -= 1
+        return {word: count for word, count in counts.items() if count}
+
+    def _widened(self, text: bytes, region: changes.Region) -> tuple[int, int, int, int]:
+        """The region, its ends moved away from each other to where they cut no word."""
+        before = text[: region.begin]
+        begin = len(before.rstrip(self._word_bytes)) - region.begin
+        after = text[region.end :]
+        end = len(after) - len(after.lstrip(self._word_bytes))
+        return (
+            region.begin + begin,
+            region.end + end,
+            region.old_begin + begin,
+            region.old_end + end,
+        )
+
+    def _single(self, text: bytes) -> list[bytes]:
+        """The words one by one: where words have no blanks, quickly."""
+        if not self._is_plain:
+            return self._regex.findall(text)
+        text = b" " + text.translate(self._table)
+        for _ in range(_IGNORED_IN_A_ROW):
+            if not any(start in text for start in self._starts_ignored):
+                return text.split()
+            for start in self._starts_ignored:
+                text = text.replace(start, b" ")
+        return self._regex.findall(text)
+
+    def _grouped(self, words: list[bytes]) -> list[bytes]:
+        if self._together == 1:
+            return words
+        runs = zip(*(words[start:] for start in range(self._together)), strict=False)
+        return list(map(self._separator.join, runs))
+
+    def _last_words(self, text: bytes, end: int) -> list[bytes]:
+        """The words before *end* that are grouped with one after it."""
+        return self._nearby(
+            lambda size: text[len(text[: max(0, end - size)].rstrip(self._word_bytes)) : end], end
+        )[: -self._together : -1][::-1]
+
+    def _first_words(self, text: bytes, begin: int) -> list[bytes]:
+        """The words from *begin* on that are grouped with one before it."""
+
+        def part(size: int) -> bytes:
+            rest = text[begin + size :]
+            return text[begin : len(text) - len(rest.lstrip(self._word_bytes))]
+
+        return self._nearby(part, len(text) - begin)[: self._together - 1]
+
+    def _nearby(self, part: Callable[[int], bytes], limit: int) -> list[bytes]:
+        """The words of a part of a text (given its least size) that has enough of them."""
+        if self._together == 1:
+            return []
+        size = _NEARBY
+        while len(words := self._single(part(size))) < self._together - 1 and size < limit:
+            size *= 2
+        return words
 
 
-def counted(words: Iterable[bytes]) -> WordSet:
-    """The set of the words."""
-    return dict(Counter(words))
+class WordSet:
+    """
+    A set of words, counted when it is asked for.
+
+    Args:
+        count: Counts them.
+        twin: A set that this one differs little from,
+        difference: and how.
+    """
+
+    def __init__(
+        self,
+        count: Callable[[], Counts],
+        twin: "WordSet | None" = None,
+        difference: Callable[[], Counts] | None = None,
+    ) -> None:
+        self._count = count
+        self._twin = twin
+        self._difference = difference
+        self._changed: dict[Change, WordSet] = {}
+
+    @classmethod
+    def of(cls, counts: Counts) -> "WordSet":
+        """The set of words that are counted already."""
+        return cls(lambda: counts)
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Word → how often it occurs."""
+        if self._twin is None:
+            return self._count()
+        return added_up(self._twin.counts, self.difference)
+
+    @cached_property
+    def difference(self) -> Counts:
+        """This set minus its twin."""
+        assert self._difference is not None, "it has a twin"
+        return self._difference()
+
+    def minus(self, other: "WordSet") -> Counts:
+        """This set minus another one."""
+        if other is self._twin:
+            return self.difference
+        difference = Counter(self.counts)
+        difference.subtract(other.counts)
+        return {word: count for word, count in difference.items() if count}
+
+    def changed(self, change: Change) -> "WordSet":
+        """The set of the changed words: those that become equal add up, empty ones go."""
+        if change not in self._changed:
+            self._changed[change] = self._made(change)
+        return self._changed[change]
+
+    def _made(self, change: Change) -> "WordSet":
+        twin = None if self._twin is None else self._twin.changed(change)
+        return WordSet(
+            lambda: mapped(self.counts, change), twin, lambda: mapped(self.difference, change)
+        )
+
+    def first(self, number: int) -> list[tuple[bytes, int]]:
+        """
+        The first words in byte order, with their counts.
+
+        Of a twin that has as many more words as may have gone, the first ones are enough: no
+        word after the last of them comes among the first ones here.
+        """
+        if self._twin is None:
+            return self._first(number)
+        gone = sum(count < 0 for count in self.difference.values())
+        first = dict(self._twin.first(number + gone))
+        is_all = len(first) < number + gone
+        last = max(first, default=b"")
+        for word, count in self.difference.items():
+            if is_all or word <= last:
+                first[word] = first.get(word, 0) + count
+        return sorted(item for item in first.items() if item[1])[:number]
+
+    def _first(self, number: int) -> list[tuple[bytes, int]]:
+        counts = self.counts
+        return [(word, counts[word]) for word in nsmallest(number, counts)]
+
+    def __len__(self) -> int:
+        return len(self.counts)
 
 
-def grouped(words: Sequence[bytes], together: int, separator: bytes) -> list[bytes]:
-    """Every run of *together* words, joined."""
-    runs = zip(*(words[start:] for start in range(together)), strict=False)
-    return [separator.join(run) for run in runs]
+class TextWords(WordSet):
+    """
+    The words of a text.
+
+    Args:
+        words: What splits it.
+        text: The text.
+        twin: Such a set of another text, by the same splitter, that may be much the same.
+    """
+
+    def __init__(self, splitter: Splitter, text: bytes, twin: "TextWords | None" = None) -> None:
+        self._splitter = splitter
+        self._text = text
+        super().__init__(
+            lambda: dict(Counter(splitter.words(text))),
+            twin,
+            None if twin is None else lambda: splitter.difference(text, twin._text),
+        )
 
 
-def difference(current: Mapping[bytes, int], previous: Mapping[bytes, int]) -> WordSet:
-    """How often each word of either occurs more in *current*; 0 where equally often."""
-    delta = dict(current)
-    for word, count in previous.items():
-        delta[word] = delta.get(word, 0) - count
-    return delta
+def added_up(counts: Counts, difference: Counts) -> Counts:
+    """The counts with a difference; what comes to 0 goes."""
+    total = dict(counts)
+    for word, count in difference.items():
+        if new := total.get(word, 0) + count:
+            total[word] = new
+        else:
+            del total[word]
+    return total
 
 
-def common_words(first: Mapping[bytes, int], second: Mapping[bytes, int]) -> int:
+def mapped(counts: Counts, change: Change) -> Counts:
+    """The counts of the changed words: those that become equal add up, empty ones go."""
+    total: Counts = defaultdict(int)
+    for changed, count in zip(change(list(counts)), counts.values(), strict=True):
+        total[changed] += count
+    total.pop(b"", None)
+    return {word: count for word, count in total.items() if count} if 0 in total.values() else total
+
+
+def common_words(first: Counts, second: Counts) -> int:
     """The sum of the second set's counts over the words in both."""
     return sum(count for word, count in second.items() if word in first)
 
-
-def mapped(words: Mapping[bytes, int], change: Callable[[bytes], bytes]) -> WordSet:
-    """The set of the changed words: those that become equal add up, empty ones go."""
-    result: WordSet = {}
-    for word, count in words.items():
-        changed = change(word)
-        if changed:
-            result[changed] = result.get(changed, 0) + count
-    return result
-
-
-@dataclass(frozen=True, slots=True)
-class Traits:
-    """What a word is, by its bytes."""
-
-    length: int
-    longest_run: int
-    lower: bool  # some a–z, no A–Z
-    upper: bool  # every byte A–Z, 2 or more
-    first_upper: bool  # starts A–Z, not all A–Z, 2 or more
-    middle_upper: bool  # some A–Z, not first
-    numeric: bool  # a digit, no letters
-    part_numeric: bool  # a digit and letters
-    no_vowels: bool  # letters, none of aeiouy
-
-
-def traits(word: bytes) -> Traits:
-    """Return what the word is."""
-    of = set(word)
-    has_upper, has_lower = not UPPER.isdisjoint(of), not LOWER.isdisjoint(of)
-    has_digit = not DIGITS.isdisjoint(of)
-    all_upper, first_upper = of <= UPPER, word[0] in UPPER
-    has_letter = has_upper or has_lower
-    return Traits(
-        length=len(word),
-        longest_run=max(len(run[0]) for run in _RUN.finditer(word)),
-        lower=has_lower and not has_upper,
-        upper=all_upper and len(word) > 1,
-        first_upper=first_upper and not all_upper and len(word) > 1,
-        middle_upper=has_upper and not first_upper,
-        numeric=has_digit and not has_letter,
-        part_numeric=has_digit and has_letter,
-        no_vowels=has_letter and VOWELS.isdisjoint(of),
-    )
-
-
-def _total(trait: str) -> Callable[[Sequence[tuple[Traits, int]]], int]:
-    return lambda words: sum(count for each, count in words if getattr(each, trait))
-
-
-METRICS: dict[str, Callable[[Sequence[tuple[Traits, int]]], int]] = {
-    "word_count": lambda words: sum(count for _, count in words),
-    "distinct_word_count": len,
-    "all_lcase_word_count": _total("lower"),
-    "all_ucase_word_count": _total("upper"),
-    "max_all_ucase_word_len": lambda words: max((t.length for t, _ in words if t.upper), default=0),
-    "first_ucase_word_count": _total("first_upper"),
-    "middle_ucase_word_count": _total("middle_upper"),
-    "numeric_word_count": _total("numeric"),
-    "part_numeric_word_count": _total("part_numeric"),
-    "novowels_word_count": _total("no_vowels"),
-    "max_word_len": lambda words: max((t.length for t, _ in words), default=0),
-    "max_word_repeats": lambda words: max((count for _, count in words), default=0),
-    "longest_char_run": lambda words: max((t.longest_run for t, _ in words), default=0),
-}
-"""Metric of ``misc_raw_word_metrics`` → it, of words' traits and how often each occurs."""
