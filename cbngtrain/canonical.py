@@ -10,6 +10,7 @@ step runs in a pod without Python.
 """
 
 import hashlib
+import importlib
 import itertools
 import mmap
 import re
@@ -17,10 +18,9 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from berkeleydb import db
-
-from cbngtrain.errors import FormatError
+from cbngtrain.errors import FormatError, SettingsError
 from cbngtrain.step import Artifact, Digest, Leaf
 
 TOTALS = b"_EDIT_TOTALS"  # the word under which the core counts edits
@@ -46,6 +46,22 @@ def artifact_of(leaf: Leaf, directory: Path) -> Artifact:
         raise FormatError(leaf.path, "", "the command did not leave it")
     CHECKS[leaf.check](path, directory)
     return Artifact(leaf.artifact, digest_of(path), FORMS[leaf.form](path), path.stat().st_size)
+
+
+def berkeley_db() -> Any:
+    """
+    Return the Berkeley DB module.
+
+    Raises:
+        SettingsError: It cannot be loaded here; says which Debian package brings it.
+    """
+    try:
+        return importlib.import_module("berkeleydb.db")
+    except ImportError as error:
+        raise SettingsError(
+            f"Berkeley DB cannot be loaded ({error}); install Debian's libdb5.3-dev, then run "
+            "`sh .ci/install`"
+        ) from error
 
 
 # Canonical forms -------------------------------------------------------------------------------
@@ -125,6 +141,7 @@ def read_bayes_db(path: Path) -> dict[bytes, tuple[int, int]]:
     Raises:
         FormatError: It is no such database, or a value is not two unsigned 32-bit numbers.
     """
+    db = berkeley_db()
     try:
         db.DB().verify(str(path))
         base = db.DB()

@@ -22,6 +22,7 @@ from doit.doit_cmd import DoitMain
 
 from cbngtrain import tasks
 from cbngtrain.build import DIRECTORY, EDITS, Build, Scratch, changes, read_reference
+from cbngtrain.canonical import berkeley_db
 from cbngtrain.dispatch.local import LocalDispatcher, conf_digest, conf_directory, core_program
 from cbngtrain.errors import BlobNotFound, PlanError, StoreError, TrainerError
 from cbngtrain.http_store import HttpStore
@@ -73,6 +74,7 @@ def _settings(env: Mapping[str, str], level: str) -> Settings:
 
 def _build(settings: Settings, found: tuple[EditSet, ...], instance: str = "") -> Build:
     """Return the build of the edit sets *found*; from now on SIGTERM and SIGINT stop it."""
+    berkeley_db()  # without it nothing can be checked: better told now than after the first step
     programs = Programs(
         core_program(settings), conf_digest(conf_directory(settings)), settings.seed
     )

@@ -425,6 +425,29 @@ def test_wrong_settings_are_told_at_once(site: Site):
     assert not (site.path / "build").exists()
 
 
+def test_missing_berkeley_db_names_the_debian_package(site: Site):
+    """Where Berkeley DB cannot be loaded one line names the package, before anything starts."""
+    broken = site.base / "broken" / "berkeleydb"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libdb-5.3.so: not found')")
+
+    ended = site.run(env={"PYTHONPATH": str(broken.parent)})
+
+    assert (ended.status, len(ended.lines)) == (12, 1), ended
+    assert "install Debian's libdb5.3-dev" in ended.out
+    assert site.calls == []
+
+
+def test_dump_that_cannot_be_downloaded_is_status_14(site: Site):
+    """A review service that fails in the middle of a build is told apart from a bad dump."""
+    (site.review / "dumps" / "2.xml").unlink()
+
+    ended = site.run()
+
+    assert ended.status == 14, ended
+    assert (site.base / "store" / "tree" / "Beta" / "latest").is_symlink()
+
+
 def test_store_that_cannot_be_written_is_status_13(site: Site):
     """A store that refuses is told apart from a step that failed."""
     (site.base / "store").write_text("a file where the store should be")

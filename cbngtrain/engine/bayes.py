@@ -13,10 +13,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from berkeleydb import db
 
 from cbngtrain.engine.errors import EngineError, FormatError
 from cbngtrain.engine.output import whole_file
+
+try:
+    from berkeleydb import db
+except ImportError as missing:
+    raise EngineError(
+        f"Berkeley DB cannot be loaded ({missing}); install Debian's libdb5.3-dev"
+    ) from missing
 
 EDIT_TOTALS = b"_EDIT_TOTALS"
 """The key whose counts are those of all edits (core-contract, "Bayes database")."""
