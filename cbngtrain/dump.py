@@ -9,6 +9,7 @@ give the same bytes, in whatever order and however indented they came.
 A dump is read edit by edit: what is held in memory is one edit and a row of numbers for each.
 """
 
+import codecs
 import gzip
 import re
 import tempfile
@@ -49,9 +50,11 @@ _VOLATILE = re.compile(r"editdb/lastupdated|reviewinterface/reviewers.*")
 _LEFT_OUT_IF_EMPTY = frozenset({"editdb", "reviewinterface"})  # hold the volatile fields
 _VALUES = NUMBERS | {"editid", "isvandalism", "text"}  # never hold elements
 _BLANK = " \t\r\n"  # XML's
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LARGEST = 2**31 - 1  # the core reads numbers with atoi into 32 bits
 _DEEPEST = 8  # levels of elements; real dumps have 4
 _CHUNK = 1 << 18  # bytes
+_NOT_WELL_FORMED = "not well-formed UTF-8 XML to </WPEditSet>"
 
 _CUT = frozenset(
     expat.errors.codes[message]
@@ -329,6 +332,9 @@ class _Reader:
 
     def feed(self, chunk: bytes) -> None:
         """Read on."""
+        is_first = self._parser.CurrentByteIndex < 0
+        if is_first and chunk.startswith(_UTF_16):  # expat would follow it
+            raise FormatError(self._url, "line 1", f"{_NOT_WELL_FORMED}: it is UTF-16")
         self._parse(chunk, is_last=False)
 
     def close(self) -> None:
@@ -346,7 +352,7 @@ class _Reader:
         except expat.ExpatError as error:
             is_cut = is_last and error.code in _CUT
             what = "it ends too early" if is_cut else expat.ErrorString(error.code)
-            problem = f"not well-formed UTF-8 XML to </WPEditSet>: {what}"
+            problem = f"{_NOT_WELL_FORMED}: {what}"
             raise FormatError(self._url, f"line {error.lineno}", problem) from error
 
     def _refuse(self, problem: str) -> FormatError:
