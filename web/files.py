@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -32,6 +33,8 @@ _TYPES = {
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
+_SMALL = 64 << 10  # bytes up to which a file is read: cheaper than having the kernel send it
+
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 _ETAG = re.compile(r'(?:W/)?("[^"]*")')
 
@@ -45,15 +48,15 @@ class File:
         path: Where it is, all links followed.
         digest: The sha256 of its bytes.
         name: What it is called when it is saved; empty for the digest.
-        modified: Seconds since the epoch.
         cache: The value of Cache-Control.
+        modified: Seconds since the epoch; if None, the file's own.
     """
 
-    path: Path
+    path: Path | str
     digest: Digest
     name: str
-    modified: float
     cache: str
+    modified: int | None = None
 
 
 class _Slice:
@@ -87,15 +90,18 @@ def send(req: falcon.Request, resp: falcon.Response, file: File) -> None:
     """
     descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        size = os.fstat(descriptor).st_size
-        _validate(resp, file)
-        if _is_known(req, file):
+        status = os.fstat(descriptor)
+        modified = int(status.st_mtime) if file.modified is None else file.modified
+        _validate(resp, file, modified)
+        if _is_known(req, file, modified):
             resp.status = falcon.HTTP_304
             return
         _describe(resp, file)
-        start, length = _part(req, resp, file, size)
+        start, length = _part(req, resp, file, status.st_size, modified)
         resp.content_length = length
-        if req.method != "HEAD":
+        if req.method != "HEAD" and length <= _SMALL:
+            resp.data = os.pread(descriptor, length, start)
+        elif req.method != "HEAD":
             resp.stream = _Slice(descriptor, start, length)
             descriptor = -1
     finally:
@@ -103,22 +109,28 @@ def send(req: falcon.Request, resp: falcon.Response, file: File) -> None:
             os.close(descriptor)
 
 
-def _validate(resp: falcon.Response, file: File) -> None:
+def _validate(resp: falcon.Response, file: File, modified: int) -> None:
     """Set the headers that tell these bytes from others; 304 has them too."""
     raw = base64.b64encode(bytes.fromhex(file.digest)).decode()
     resp.set_headers(
         {
             "ETag": f'"{file.digest}"',
             "Repr-Digest": f"sha-256=:{raw}:",
-            "Last-Modified": formatdate(file.modified, usegmt=True),
+            "Last-Modified": _date(modified),
             "Cache-Control": file.cache,
         }
     )
 
 
+@lru_cache(maxsize=10_000)
+def _date(seconds: int) -> str:
+    """Return the HTTP date of *seconds* since the epoch."""
+    return formatdate(seconds, usegmt=True)
+
+
 def _describe(resp: falcon.Response, file: File) -> None:
     """Say what the bytes are, and that a browser must not run them."""
-    kind = _TYPES.get(PurePosixPath(file.name).suffix.lower(), BINARY)
+    kind = _TYPES.get(PurePosixPath(file.name).suffix.lower(), BINARY) if file.name else BINARY
     resp.content_type = kind
     resp.set_header("Accept-Ranges", "bytes")
     resp.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
@@ -133,12 +145,12 @@ def _disposition(name: str, kind: str) -> str:
     return f"{shown}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def _is_known(req: falcon.Request, file: File) -> bool:
+def _is_known(req: falcon.Request, file: File, modified: int) -> bool:
     """Return whether who asks has these bytes already."""
     if (tags := req.get_header("If-None-Match")) is not None:
         return tags.strip() == "*" or f'"{file.digest}"' in _ETAG.findall(tags)
     since = req.get_header("If-Modified-Since")
-    return since is not None and int(file.modified) <= _seconds(since)
+    return since is not None and modified <= _seconds(since)
 
 
 def _seconds(date: str) -> float:
@@ -149,10 +161,14 @@ def _seconds(date: str) -> float:
         return -1.0
 
 
-def _part(req: falcon.Request, resp: falcon.Response, file: File, size: int) -> tuple[int, int]:
+def _part(
+    req: falcon.Request, resp: falcon.Response, file: File, size: int, modified: int
+) -> tuple[int, int]:
     """Return start and length of what is asked for, and say so in *resp*. Raises HTTPError 416."""
-    asked = _RANGE.fullmatch((req.get_header("Range") or "").strip())
-    if asked is None or asked.groups() == ("", "") or not _is_in_range(req, file):
+    if (header := req.get_header("Range")) is None:
+        return 0, size
+    asked = _RANGE.fullmatch(header.strip())
+    if asked is None or asked.groups() == ("", "") or not _is_in_range(req, file, modified):
         return 0, size  # no range, one of another kind, or several: the whole answers each
     first, last = asked.groups()
     if first and last and int(last) < int(first):
@@ -166,9 +182,9 @@ def _part(req: falcon.Request, resp: falcon.Response, file: File, size: int) -> 
     return start, end - start + 1
 
 
-def _is_in_range(req: falcon.Request, file: File) -> bool:
+def _is_in_range(req: falcon.Request, file: File, modified: int) -> bool:
     """Return whether If-Range, if given, names these very bytes (weak validators never do)."""
     wanted = req.get_header("If-Range")
     if wanted is None or wanted.startswith('"'):
         return wanted in {None, f'"{file.digest}"'}
-    return _seconds(wanted) == int(file.modified)
+    return _seconds(wanted) == modified

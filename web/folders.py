@@ -63,7 +63,7 @@ class Folder:
                 return False
             cache = IMMUTABLE if INSTANCE.fullmatch(asked.instance) else CHANGING
             name = (at.path or at.target).rsplit("/", 1)[-1]
-            send(req, resp, File(found.path, found.digest, name, found.modified, cache))
+            send(req, resp, File(found.path, found.digest, name, cache, int(found.modified)))
         except (GoneError, FileNotFoundError) as error:
             raise falcon.HTTPGone(title="Gone", description=str(error)) from error
         return True

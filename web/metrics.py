@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,28 @@ _SECONDS = Histogram(
 def count(environ: Any, status: str, sent: int, took: timedelta) -> None:
     """Count a request that was answered."""
     route = environ.get(ROUTE, "none")
-    method = environ.get("REQUEST_METHOD", "")
-    _REQUESTS.labels(route, method if method in _METHODS else "other", status).inc()
-    _SENT.labels(route).inc(sent)
-    _SECONDS.labels(route).observe(took.total_seconds())
+    _requests(route, environ.get("REQUEST_METHOD", ""), status).inc()
+    _sent(route).inc(sent)
+    _seconds(route).observe(took.total_seconds())
     length = environ.get("CONTENT_LENGTH", "")
     if length.isdecimal() and status.startswith("2"):
         _TAKEN.labels(route).inc(int(length))
+
+
+@lru_cache
+def _requests(route: str, method: str, status: str) -> Counter:
+    """Return the counter with these labels; looking it up costs more than counting."""
+    return _REQUESTS.labels(route, method if method in _METHODS else "other", status)
+
+
+@lru_cache
+def _sent(route: str) -> Counter:
+    return _SENT.labels(route)
+
+
+@lru_cache
+def _seconds(route: str) -> Histogram:
+    return _SECONDS.labels(route)
 
 
 class _StoreCollector(Collector):
