@@ -9,14 +9,16 @@ only while ``</WPEdit>`` is nothing but an end tag; where comments or CDATA migh
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
+import numpy as np
+
 from cbngtrain.engine.configuration import Block
-from cbngtrain.engine.errors import EngineError, FormatError
+from cbngtrain.engine.errors import FormatError
 
 CORE_READS = 1024  # bytes: the native core's position in the file is a multiple of them
 INT_LIMIT = 2**31  # the core keeps numbers in 32 bits
@@ -54,16 +56,27 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """An edit as it stands in the file: its properties, and the line it begins in."""
+    """
+    An edit as it stands in a file.
+
+    Attributes:
+        properties: Property → value.
+        path: The file.
+        offset: Where the edit begins in it, in bytes.
+    """
 
     properties: dict[str, Any]
-    line: int
+    path: Path
+    offset: int
 
     @property
     def place(self) -> str:
-        """``EditID 4711``, or the line where it has none, for messages."""
-        name = self.properties.get("editid")
-        return f"EditID {name.decode('utf-8')}" if name else f"line {self.line}"
+        """``EditID 4711``, or the line where the edit begins if it has none, for messages."""
+        if name := self.properties.get("editid"):
+            return f"EditID {name.decode('utf-8')}"
+        with self.path.open("rb") as file:
+            line = file.read(self.offset).count(b"\n") + 1
+        return f"line {line}"
 
 
 class EditSet:
@@ -129,7 +142,7 @@ class EditSet:
         with self.path.open("rb") as file:
             file.seek(chunk.start)
             data = file.read(chunk.end - chunk.start)
-        return _ChunkParser(self, chunk).edits_of(data)
+        return _ChunkParser(self, chunk, data).edits()
 
 
 def edit_set(path: Path, configuration: Block) -> EditSet:
@@ -156,41 +169,39 @@ def _last_end(data: bytes, begin: int) -> int:
 class _ChunkParser:
     """Collects the edits of one chunk from what expat calls."""
 
-    def __init__(self, edits: EditSet, chunk: Chunk) -> None:
-        self.set = edits
-        self.chunk = chunk
-        self.edits: list[Edit] = []
+    def __init__(self, edits: EditSet, chunk: Chunk, data: bytes) -> None:
+        self._set = edits
+        self._chunk = chunk
+        self._data = data
+        # A chunk from the middle of the file is parsed inside an outermost element.
+        self._prefix = f"<{chunk.root}>".encode() if chunk.start else b""
+        self._edits: list[Edit] = []
         self._path: list[str] = []  # the open elements inside an edit
         self._text: list[str] = []  # the text since the last start tag
-        self._properties: dict[str, Any] = {}
-        self._line = 0
-        self._depth = 0
-        self._added = 0  # bytes put before the chunk's own
+        self._values: dict[str, tuple[str, str]] = {}  # property → its type and its text
+        self._offset = 0
+        self._is_open = False
+        self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.buffer_size = 1 << 15
+        self._parser.StartElementHandler = self._open
+        self._parser.EndElementHandler = self._close
+        self._parser.CharacterDataHandler = self._text.append
+        self._parser.StartDoctypeDeclHandler = self._doctype
+        self._parser.XmlDeclHandler = self._declaration
 
-    def edits_of(self, data: bytes) -> list[Edit]:
-        parser = expat.ParserCreate()
-        parser.buffer_text = True
-        parser.buffer_size = 1 << 20
-        parser.StartElementHandler = self._open
-        parser.EndElementHandler = self._close
-        parser.CharacterDataHandler = self._text.append
-        parser.StartDoctypeDeclHandler = self._doctype
-        parser.XmlDeclHandler = self._declaration
-        self._parser = parser
-        self._data = data
+    def edits(self) -> list[Edit]:
+        """The edits of the chunk."""
         try:
-            if self.chunk.start:
-                prefix = f"<{self.chunk.root}>".encode()
-                self._added = len(prefix)
-                parser.Parse(prefix, False)
-            parser.Parse(data, self.chunk.is_last)
+            self._parser.Parse(self._prefix, False)
+            self._parser.Parse(self._data, self._chunk.is_last)
         except expat.ExpatError as error:
             problem = expat.ErrorString(error.code)
             raise self._error(error.lineno, f"is not well-formed: {problem}") from error
-        return self.edits
+        return self._edits
 
     def _error(self, line: int, problem: str) -> FormatError:
-        return FormatError(self.set.path, f"line {self.chunk.line + line - 1}", problem)
+        return FormatError(self._set.path, f"line {self._chunk.line + line - 1}", problem)
 
     def _here(self, problem: str) -> FormatError:
         return self._error(self._parser.CurrentLineNumber, problem)
@@ -205,66 +216,65 @@ class _ChunkParser:
     def _open(self, name: str, _attributes: object) -> None:
         self._text.clear()
         name = name.lower()
-        self._depth += 1
-        if self._depth == 1 and name != ROOT:
-            raise self._here(f"is not an edit set: it begins with <{name}>")
-        if name == EDIT:
-            self._properties = {}
+        if not self._is_open:
+            self._is_open = True
+            if name != ROOT:
+                raise self._here(f"is not an edit set: it begins with <{name}>")
+        elif name == EDIT:
+            self._values = {}
             self._path.clear()
-            self._line = self.chunk.line + self._parser.CurrentLineNumber - 1
+            self._offset = self._place()
         elif name != ROOT:
             self._path.append(name)
 
     def _close(self, name: str) -> None:
         name = name.lower()
-        self._depth -= 1
-        if name == ROOT:
-            return
         if name == EDIT:
             self._finish()
-            return
-        if self._path:
-            self._path.pop()
-        if name not in NO_PROPERTY:
-            self._set(name)
+        elif name != ROOT:
+            path = self._path
+            if path:
+                path.pop()
+            if name not in NO_PROPERTY:
+                self._set_property([*path, name])
 
-    def _set(self, name: str) -> None:
+    def _set_property(self, path: list[str]) -> None:
         """Set the property of the element that ends; under ``common``, two."""
-        value = "".join(self._text).replace("\r", "")
-        parts = [*self._path, name]
-        if parts[0] == "common":
-            rest = "_".join(parts[1:])
-            self._add(name, f"current_{rest}", value)
-            self._add(name, f"previous_{rest}", value)
+        value = "".join(self._text)
+        if path[0] == "common":
+            rest = "_".join(path[1:])
+            names = (f"current_{rest}", f"previous_{rest}")
         else:
-            self._add(name, "_".join(parts), value)
-
-    def _add(self, name: str, full_name: str, value: str) -> None:
-        types = self.set.types
-        kind = types.get(full_name) or types.get(name) or "string"
-        self._properties[full_name] = (kind, value)
+            names = ("_".join(path),)
+        types = self._set.types
+        for name in names:
+            kind = types.get(name) or types.get(path[-1]) or "string"
+            self._values[name] = (kind, value)
 
     def _finish(self) -> None:
         """The edit ends: give its values their types and the edit its place in the file."""
-        typed: dict[str, Any] = {}
-        raw = self._properties
-        edit = Edit(typed, self._line)
-        if "editid" in raw:
-            typed["editid"] = raw["editid"][1].encode()
-        for name, (kind, value) in raw.items():
+        properties: dict[str, Any] = {}
+        edit = Edit(properties, self._set.path, self._offset)
+        if "editid" in self._values:  # for messages about the others
+            properties["editid"] = self._values["editid"][1].encode()
+        for name, (kind, value) in self._values.items():
             try:
-                typed[name] = _CONVERSIONS[kind](value)
+                properties[name] = _CONVERSIONS[kind](value)
             except ValueError as error:
-                raise FormatError(self.set.path, edit.place, f"{name}: {error}") from error
-        typed["input_xml_file_pos"] = self._position()
-        typed["input_xml_file_size"] = self.set.size
-        self.edits.append(edit)
+                raise FormatError(self._set.path, edit.place, f"{name}: {error}") from error
+        end = self._chunk.start + self._data.index(b">", self._place() - self._chunk.start)
+        properties["input_xml_file_pos"] = end // CORE_READS * CORE_READS
+        properties["input_xml_file_size"] = self._set.size
+        self._edits.append(edit)
 
-    def _position(self) -> int:
-        """Where the native core has read to when the edit ends: to a multiple of its reads."""
-        index = self._parser.CurrentByteIndex - self._added
-        end = self._data.index(b">", index)
-        return (self.chunk.start + end) // CORE_READS * CORE_READS
+    def _place(self) -> int:
+        """Where in the file the tag begins that expat is at, in bytes."""
+        return self._chunk.start + self._parser.CurrentByteIndex - len(self._prefix)
+
+
+def _string(value: str) -> bytes:
+    """The text without carriage returns, which the native core drops."""
+    return value.replace("\r", "").encode()
 
 
 def _integer(value: str) -> int:
@@ -286,7 +296,7 @@ def _number(value: str) -> float:
     match = _ATOF.match(value)
     if match is None:
         raise ValueError(f'"{value[:40]}" is not a number')
-    return float(match[1])
+    return float(np.float32(match[1]))
 
 
 def _boolean(value: str) -> bool:
@@ -296,12 +306,10 @@ def _boolean(value: str) -> bool:
     return word in TRUE
 
 
-_CONVERSIONS = {
-    "string": str.encode,
+_CONVERSIONS: Mapping[str, Callable[[str], Any]] = {
+    "string": _string,
     "int": _integer,
     "datetime": _integer,
     "float": _number,
     "bool": _boolean,
 }
-
-__all__ = ["Chunk", "Edit", "EditSet", "EngineError", "edit_set"]

@@ -26,7 +26,7 @@ from cbngtrain.engine import (
 )
 from cbngtrain.engine.configuration import Block
 from cbngtrain.engine.table import EVERYTHING, Deferred, Link, Step, Table, sources_of
-from cbngtrain.engine.words import Splitter, TextWords, WordSet
+from cbngtrain.engine.words import Runs, Splitter, WordSet
 
 INT_RANGE = (-(2**31), 2**31 - 1)
 
@@ -153,7 +153,7 @@ def character_replace(block: Block) -> list[Link]:
 def word_separator(block: Block) -> list[Link]:
     """The words of a text."""
     block.only("valid_word_chars", "ignore_chars", "inputs")
-    return _split(block, Splitter(block.data("valid_word_chars"), block.data("ignore_chars")))
+    return _split(block, Runs())
 
 
 def multi_word_separator(block: Block) -> list[Link]:
@@ -165,8 +165,7 @@ def multi_word_separator(block: Block) -> list[Link]:
     if together < 1:
         block.refuse("num_words_together", "must be 1 or more")
     separator = block.data("standard_separator", b" ")[:1] or b" "
-    valid, ignored = block.data("valid_word_chars"), block.data("ignore_chars")
-    return _split(block, Splitter(valid, ignored, together, separator))
+    return _split(block, Runs(together, separator))
 
 
 def wordset_diff(block: Block) -> list[Link]:
@@ -230,7 +229,7 @@ def misc_raw_word_metrics(block: Block) -> list[Link]:
 
 def word_character_replace(block: Block) -> list[Link]:
     """`character_replace` on each word; counts of words that become equal add up."""
-    change = _replacement(block).of_each
+    change = _replacement(block)
     return [
         _per_word_set(source, target, lambda each: each.changed(change))
         for source, target in _inputs(block)
@@ -430,8 +429,9 @@ def _per_word_set(source: str, target: str, function: Callable[[WordSet], Any]) 
     return Step((source,), (target,), run)
 
 
-def _split(block: Block, splitter: Splitter) -> list[Link]:
+def _split(block: Block, runs: Runs) -> list[Link]:
     """Steps that split texts, a current one as the twin of its previous one."""
+    splitter = Splitter(block.data("valid_word_chars"), block.data("ignore_chars"))
     inputs = dict(_inputs(block))
 
     def step(source: str, target: str) -> Step:
@@ -441,7 +441,7 @@ def _split(block: Block, splitter: Splitter) -> list[Link]:
         def run(table: Table) -> None:
             twins = table.optional(twin)
             table.columns[target] = [
-                None if each is None else TextWords(splitter, each, other)
+                None if each is None else table.sets.of(each, splitter, runs, other)
                 for each, other in zip(table.texts(source), twins, strict=True)
             ]
 

@@ -18,7 +18,7 @@ from cbngtrain.engine import report
 from cbngtrain.engine.configuration import Block
 from cbngtrain.engine.report import c_float
 from cbngtrain.engine.table import EVERYTHING, MAX_INDEXED, Deferred, Link, Table
-from cbngtrain.engine.words import TextWords, WordSet
+from cbngtrain.engine.words import WordSet
 
 DOUBLE_MAP = "expr_dmap_dbg"
 """What the last expressions of a chain could see: a property for dumps alone."""
@@ -413,9 +413,12 @@ def _names_seen(name: str, column: Any) -> list[str]:
             return [name]
         width = column.shape[1]
         return [f"{name}_{index}" for index in range(width)] if width < MAX_INDEXED else []
-    kinds = set(map(type, column))
-    names = [name] if kinds & {int, float, bool} else []
-    return [*names, name + "_size"] if kinds & {bytes, WordSet, TextWords} else names
+    names = []
+    if any(type(value) in {int, float, bool} for value in column):
+        names.append(name)
+    if any(isinstance(value, bytes | WordSet) for value in column):
+        names.append(name + "_size")
+    return names
 
 
 def keep_double_map(table: Table) -> None:
@@ -433,7 +436,13 @@ def _texts_of(column: Any, limit: int | None) -> list[bytes | None]:
         return [_float_set_text(row, limit) for row in column]
     if isinstance(column, np.ndarray):
         return [c_float(value, "%g").encode() for value in column.tolist()]
-    return [_TEXTS[type(value)](value, limit) for value in column]
+    return [_text_of(value, limit) for value in column]
+
+
+def _text_of(value: Any, limit: int | None) -> bytes | None:
+    if isinstance(value, WordSet):
+        return _word_set_text(value, limit)
+    return _TEXTS[type(value)](value)
 
 
 def _word_set_text(words: WordSet, limit: int | None) -> bytes:
@@ -449,12 +458,10 @@ def _float_set_text(values: NDArray[np.float32], limit: int | None) -> bytes:
     return ("FloatSet:\n" + "".join(c_float(each, "%g") + "\n" for each in some.tolist())).encode()
 
 
-_TEXTS: Mapping[type, Callable[[Any, int | None], bytes | None]] = {
-    type(None): lambda _value, _limit: None,
-    bytes: lambda value, _limit: value,
-    bool: lambda value, _limit: b"true" if value else b"false",
-    int: lambda value, _limit: b"%d" % value,
-    float: lambda value, _limit: c_float(value, "%g").encode(),
-    WordSet: _word_set_text,
-    TextWords: _word_set_text,
+_TEXTS: Mapping[type, Callable[[Any], bytes | None]] = {
+    type(None): lambda _: None,
+    bytes: lambda value: value,
+    bool: lambda value: b"true" if value else b"false",
+    int: lambda value: b"%d" % value,
+    float: lambda value: c_float(value, "%g").encode(),
 }

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cbngtrain.engine.edits import Edit
 from cbngtrain.engine.errors import FormatError
-from cbngtrain.engine.words import WordSet
+from cbngtrain.engine.words import Sets, WordSet
 
 Doubles = NDArray[np.float64]
 
@@ -38,9 +38,7 @@ class Deferred:
             becomes the beginning of its result.
     """
 
-    def __init__(
-        self, texts: Sequence[bytes | None], function: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, texts: Sequence[bytes | None], function: Callable[[bytes], bytes]) -> None:
         self._texts = texts
         self._function = function
         self._values: list[bytes | None] | None = None
@@ -75,11 +73,13 @@ class Table:
         path: The file that the edits are of, for messages.
         edits: The edits as they stand there.
         columns: Property → its values.
+        sets: The words of their texts.
     """
 
     path: Path
     edits: Sequence[Edit]
     columns: dict[str, Column] = field(default_factory=dict)
+    sets: Sets = field(default_factory=Sets)
 
     def optional(self, name: str) -> Any:
         """The values of a property, None where an edit has no such property."""

@@ -74,6 +74,7 @@ class Replacement:
         kept = set(range(256) if keep is None else keep) - set(remove)
         multi = b"".join(re.escape(bytes([byte])) for byte in sorted(set(removemulti) & kept))
         self._collapse = re.compile(rb"([%b])\1+" % multi) if multi else None
+        self.is_bytewise = not multi  # what becomes of a byte does not depend on others
         self._table = bytes(table)
         self._dropped = bytes(byte for byte in range(256) if table[byte] not in kept)
         # The same for words joined by newlines, which stay.

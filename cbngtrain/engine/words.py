@@ -8,88 +8,68 @@ asks only for the words between what the texts have in common at their beginning
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from heapq import nsmallest
-from typing import Self
+from typing import Protocol
 
-from cbngtrain.engine import changes
+from cbngtrain.engine.changes import Region, regions
+
+NEWLINE = ord("\n")
 
 Counts = dict[bytes, int]
 """Word → how often it occurs; in a difference never 0, but it may be negative."""
 
-Change = Callable[[list[bytes]], list[bytes]]
-"""What is done to words, of all at once."""
-
 _SPACES = b" \t\n\v\f\r"
 _IGNORED_IN_A_ROW = 8  # bytes before a word, at most, that are taken away one by one
+SOME = 32  # first words of a set that are kept for its twin
 _NEARBY = 256  # bytes in which a few neighbouring words are looked for at first
+
+
+class Change(Protocol):
+    """
+    What is done to words.
+
+    Attributes:
+        is_bytewise: The change of two words, one after the other, is one's and then the other's.
+    """
+
+    is_bytewise: bool
+
+    def of_each(self, words: list[bytes]) -> list[bytes]:
+        """The changed words."""
 
 
 class Splitter:
     """
-    Splits texts into words.
+    Splits texts into words; equal to every splitter into the same words.
 
     A word is a byte of *valid* followed by bytes of *valid* or *ignored*: an ignored byte can
     end a word, never start one. A byte that is both is ignored.
-
-    Args:
-        valid, ignored: See above.
-        together: Every run of so many words is taken for one,
-        separator: joined by this.
     """
 
-    def __init__(
-        self, valid: bytes, ignored: bytes, together: int = 1, separator: bytes = b" "
-    ) -> None:
+    def __init__(self, valid: bytes, ignored: bytes) -> None:
+        self._sets = (frozenset(valid), frozenset(ignored))
         first = set(valid) - set(ignored)
         further = {*valid, *ignored} if first else set()
-        self._word_bytes = bytes(further)
+        self.word_bytes = bytes(sorted(further))
         self._starts_ignored = [b" %c" % byte for byte in sorted(set(ignored))]
         self._table = bytes(byte if byte in further else 32 for byte in range(256))
         self._is_plain = further.isdisjoint(_SPACES)
         sets = [b"".join(b"\\x%02x" % byte for byte in sorted(each)) for each in (first, further)]
         self._regex = re.compile(b"[%b][%b]*" % (*sets,) if first else b"(?!)")
-        self._together = together
-        self._separator = separator
-        # A line with so many words that those at its ends, which are looked at together with
-        # what is beside it, are not the same; and that no word reaches past.
-        pattern = b"(?:[^%b]*+[%b]*+[^%b]){%d}" % (*sets[:1], *sets[1:], *sets[1:], 2 * together)
-        self._is_anchor = re.compile(pattern if first and 10 not in further else b"(?!)").match
+        several = b"(?:[^%b]*+[%b]*+[^%b]){%%d}" % (sets[0], sets[1], sets[1])
+        self._several = several if first and NEWLINE not in further else b"(?!){%d}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Splitter) and self._sets == other._sets
+
+    def __hash__(self) -> int:
+        return hash(self._sets)
 
     def words(self, text: bytes) -> list[bytes]:
-        """The words of a text, in order."""
-        return self._grouped(self._single(text))
-
-    def difference(self, text: bytes, twin: bytes) -> Counts:
-        """The words of *text* minus the words of *twin*."""
-        words: list[bytes] = []
-        old_words: list[bytes] = []
-        for region in changes.regions(text, twin, self._is_anchor):
-            begin, end, old_begin, old_end = self._widened(text, region)
-            before, after = self._last_words(text, begin), self._first_words(text, end)
-            words += self._grouped(before + self._single(text[begin:end]) + after)
-            old_words += self._grouped(before + self._single(twin[old_begin:old_end]) + after)
-        counts = Counter(words)
-        for word in old_words:
-            counts[word] -= 1
-        return {word: count for word, count in counts.items() if count}
-
-    def _widened(self, text: bytes, region: changes.Region) -> tuple[int, int, int, int]:
-        """The region, its ends moved away from each other to where they cut no word."""
-        before = text[: region.begin]
-        begin = len(before.rstrip(self._word_bytes)) - region.begin
-        after = text[region.end :]
-        end = len(after) - len(after.lstrip(self._word_bytes))
-        return (
-            region.begin + begin,
-            region.end + end,
-            region.old_begin + begin,
-            region.old_end + end,
-        )
-
-    def _single(self, text: bytes) -> list[bytes]:
-        """The words one by one: where words have no blanks, quickly."""
+        """The words of a text, in order: where words have no blanks, quickly."""
         if not self._is_plain:
             return self._regex.findall(text)
         text = b" " + text.translate(self._table)
@@ -100,35 +80,104 @@ class Splitter:
                 text = text.replace(start, b" ")
         return self._regex.findall(text)
 
-    def _grouped(self, words: list[bytes]) -> list[bytes]:
-        if self._together == 1:
-            return words
-        runs = zip(*(words[start:] for start in range(self._together)), strict=False)
-        return list(map(self._separator.join, runs))
+    def begins_with(self, number: int) -> Callable[[bytes], object]:
+        """Whether a line begins with so many whole words."""
+        return re.compile(self._several % number).match
 
-    def _last_words(self, text: bytes, end: int) -> list[bytes]:
-        """The words before *end* that are grouped with one after it."""
-        return self._nearby(
-            lambda size: text[len(text[: max(0, end - size)].rstrip(self._word_bytes)) : end], end
-        )[: -self._together : -1][::-1]
+    def widened(self, text: bytes, region: Region) -> Region:
+        """The region of a text, its ends moved away from each other to where they cut no word."""
+        before = text[: region.begin]
+        begin = len(before.rstrip(self.word_bytes)) - region.begin
+        after = text[region.end :]
+        end = len(after) - len(after.lstrip(self.word_bytes))
+        return Region(
+            region.begin + begin,
+            region.end + end,
+            region.old_begin + begin,
+            region.old_end + end,
+        )
 
-    def _first_words(self, text: bytes, begin: int) -> list[bytes]:
-        """The words from *begin* on that are grouped with one before it."""
+    def last_words(self, text: bytes, end: int, number: int) -> list[bytes]:
+        """Up to *number* words before *end*, where no word is cut."""
 
         def part(size: int) -> bytes:
-            rest = text[begin + size :]
-            return text[begin : len(text) - len(rest.lstrip(self._word_bytes))]
+            begin = len(text[: max(0, end - size)].rstrip(self.word_bytes))
+            return text[begin:end]
 
-        return self._nearby(part, len(text) - begin)[: self._together - 1]
+        return self._nearby(part, end, number)[-number:] if number else []
 
-    def _nearby(self, part: Callable[[int], bytes], limit: int) -> list[bytes]:
+    def first_words(self, text: bytes, begin: int, number: int) -> list[bytes]:
+        """Up to *number* words from *begin* on, where no word is cut."""
+
+        def part(size: int) -> bytes:
+            rest = text[begin + size :].lstrip(self.word_bytes)
+            return text[begin : len(text) - len(rest)]
+
+        return self._nearby(part, len(text) - begin, number)[:number] if number else []
+
+    def _nearby(self, part: Callable[[int], bytes], limit: int, number: int) -> list[bytes]:
         """The words of a part of a text (given its least size) that has enough of them."""
-        if self._together == 1:
-            return []
         size = _NEARBY
-        while len(words := self._single(part(size))) < self._together - 1 and size < limit:
+        while len(words := self.words(part(size))) < number and size < limit:
             size *= 2
         return words
+
+
+class SplitText:
+    """A text, and its words when they are asked for."""
+
+    def __init__(self, text: bytes, splitter: Splitter) -> None:
+        self.text = text
+        self.splitter = splitter
+
+    @cached_property
+    def words(self) -> list[bytes]:
+        """The words, in order."""
+        return self.splitter.words(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What is taken for a word: every run of *length* words, joined."""
+
+    length: int = 1
+    separator: bytes = b" "
+
+    def of(self, words: Sequence[bytes]) -> list[bytes]:
+        """The runs, in order."""
+        if self.length == 1:
+            return list(words)
+        each = zip(*(words[start:] for start in range(self.length)), strict=False)
+        return list(map(self.separator.join, each))
+
+    def difference(self, text: SplitText, twin: SplitText) -> Counts:
+        """The runs of a text minus those of another one."""
+        # Between two regions there is a line with so many words that the runs that reach into
+        # one region are others than those that reach into the other.
+        splitter, aside = text.splitter, self.length - 1
+        found: list[bytes] = []
+        lost: list[bytes] = []
+        for each in regions(text.text, twin.text, splitter.begins_with(2 * self.length)):
+            region = splitter.widened(text.text, each)
+            before = splitter.last_words(text.text, region.begin, aside)
+            after = splitter.first_words(text.text, region.end, aside)
+            words = splitter.words(text.text[region.begin : region.end])
+            old_words = splitter.words(twin.text[region.old_begin : region.old_end])
+            found += self.of(before + words + after)
+            lost += self.of(before + old_words + after)
+        return subtracted(Counter(found), Counter(lost))
+
+    def first(self, words: Sequence[bytes], number: int) -> list[tuple[bytes, int]]:
+        """
+        The first runs in byte order, with their counts.
+
+        Only where the separator sorts before every byte of the words: then a run sorts as its
+        first word does. Every word but perhaps the last one of a text begins a run.
+        """
+        begins = set(nsmallest(number + self.length, set(words)))
+        each = zip(*(words[start:] for start in range(self.length)), strict=False)
+        counts = Counter(self.separator.join(run) for run in each if run[0] in begins)
+        return sorted(counts.items())[:number]
 
 
 class WordSet:
@@ -155,7 +204,7 @@ class WordSet:
     @classmethod
     def of(cls, counts: Counts) -> "WordSet":
         """The set of words that are counted already."""
-        return cls(lambda: counts)
+        return WordSet(lambda: counts)
 
     @cached_property
     def counts(self) -> Counts:
@@ -172,20 +221,16 @@ class WordSet:
 
     def minus(self, other: "WordSet") -> Counts:
         """This set minus another one."""
-        if other is self._twin:
-            return self.difference
-        difference = Counter(self.counts)
-        difference.subtract(other.counts)
-        return {word: count for word, count in difference.items() if count}
+        return self.difference if other is self._twin else subtracted(self.counts, other.counts)
 
     def changed(self, change: Change) -> "WordSet":
         """The set of the changed words: those that become equal add up, empty ones go."""
         if change not in self._changed:
-            self._changed[change] = self._made(change)
+            twin = None if self._twin is None else self._twin.changed(change)
+            self._changed[change] = self._made(change, twin)
         return self._changed[change]
 
-    def _made(self, change: Change) -> "WordSet":
-        twin = None if self._twin is None else self._twin.changed(change)
+    def _made(self, change: Change, twin: "WordSet | None") -> "WordSet":
         return WordSet(
             lambda: mapped(self.counts, change), twin, lambda: mapped(self.difference, change)
         )
@@ -197,16 +242,23 @@ class WordSet:
         Of a twin that has as many more words as may have gone, the first ones are enough: no
         word after the last of them comes among the first ones here.
         """
-        if self._twin is None:
+        if number > SOME:
             return self._first(number)
-        gone = sum(count < 0 for count in self.difference.values())
-        first = dict(self._twin.first(number + gone))
-        is_all = len(first) < number + gone
+        if self._twin is None:
+            return self._some[:number]
+        if number + sum(count < 0 for count in self.difference.values()) > SOME:
+            return self._first(number)
+        first = dict(self._twin._some)  # noqa: SLF001  # of the same class
+        is_all = len(first) < SOME
         last = max(first, default=b"")
         for word, count in self.difference.items():
             if is_all or word <= last:
                 first[word] = first.get(word, 0) + count
         return sorted(item for item in first.items() if item[1])[:number]
+
+    @cached_property
+    def _some(self) -> list[tuple[bytes, int]]:
+        return self._first(SOME)
 
     def _first(self, number: int) -> list[tuple[bytes, int]]:
         counts = self.counts
@@ -218,22 +270,74 @@ class WordSet:
 
 class TextWords(WordSet):
     """
-    The words of a text.
-
-    Args:
-        words: What splits it.
-        text: The text.
-        twin: Such a set of another text, by the same splitter, that may be much the same.
+    The runs of words of a text; *twin* is such a set of another text, split in the same way.
     """
 
-    def __init__(self, splitter: Splitter, text: bytes, twin: "TextWords | None" = None) -> None:
-        self._splitter = splitter
-        self._text = text
+    def __init__(self, split: SplitText, runs: Runs, twin: "TextWords | None" = None) -> None:
+        self._split = split
+        self._runs = runs
         super().__init__(
-            lambda: dict(Counter(splitter.words(text))),
+            lambda: dict(Counter(runs.of(split.words))),
             twin,
-            None if twin is None else lambda: splitter.difference(text, twin._text),
+            None if twin is None else lambda: runs.difference(split, twin._split),
         )
+
+    def _first(self, number: int) -> list[tuple[bytes, int]]:
+        if self._runs.length > 1 and self._runs.separator < self._split.splitter.word_bytes[:1]:
+            return self._runs.first(self._split.words, number)
+        return super()._first(number)
+
+    def _made(self, change: Change, twin: WordSet | None) -> WordSet:
+        made = super()._made(change, twin)
+        if self._runs.length > 1 and change.is_bytewise:
+            return _ChangedRuns(self._split, self._runs, change, made)
+        return made
+
+
+class _ChangedRuns(WordSet):
+    """Changed runs of words, whose first ones can be told without counting all."""
+
+    def __init__(self, split: SplitText, runs: Runs, change: Change, made: WordSet) -> None:
+        super().__init__(made._count, made._twin, made._difference)  # noqa: SLF001  # its own kind
+        self._split = split
+        self._runs = runs
+        self._change = change
+
+    def _first(self, number: int) -> list[tuple[bytes, int]]:
+        split, change = self._split, self._change
+        [separator] = change.of_each([self._runs.separator])
+        single = [b"%c" % byte for byte in split.splitter.word_bytes]
+        least = min(filter(None, change.of_each(single)), default=b"")
+        if not separator or not separator < least:
+            return super()._first(number)
+        runs = Runs(self._runs.length, separator)
+        return runs.first(change.of_each(split.words), number)
+
+
+class Sets:
+    """The words of texts, each text split once, and each set made once."""
+
+    def __init__(self) -> None:
+        self._splits: dict[tuple[int, Splitter], SplitText] = {}
+        self._sets: dict[tuple[SplitText, Runs, TextWords | None], TextWords] = {}
+
+    def of(self, text: bytes, splitter: Splitter, runs: Runs, twin: TextWords | None) -> TextWords:
+        """The set of a text's runs of words; see `TextWords`."""
+        # The text stays with what is kept under its id, so the id stays its own.
+        split = self._splits.setdefault((id(text), splitter), SplitText(text, splitter))
+        key = (split, runs, twin)
+        if key not in self._sets:
+            self._sets[key] = TextWords(*key)
+        return self._sets[key]
+
+
+def subtracted(counts: Counts, others: Counts) -> Counts:
+    """The counts minus other ones; what comes to 0 goes."""
+    difference = {w: n for w, n in counts.items() if w not in others}
+    for word, count in others.items():
+        if new := counts.get(word, 0) - count:
+            difference[word] = new
+    return difference
 
 
 def added_up(counts: Counts, difference: Counts) -> Counts:
@@ -250,7 +354,7 @@ def added_up(counts: Counts, difference: Counts) -> Counts:
 def mapped(counts: Counts, change: Change) -> Counts:
     """The counts of the changed words: those that become equal add up, empty ones go."""
     total: Counts = defaultdict(int)
-    for changed, count in zip(change(list(counts)), counts.values(), strict=True):
+    for changed, count in zip(change.of_each(list(counts)), counts.values(), strict=True):
         total[changed] += count
     total.pop(b"", None)
     return {word: count for word, count in total.items() if count} if 0 in total.values() else total
@@ -259,4 +363,3 @@ def mapped(counts: Counts, change: Change) -> Counts:
 def common_words(first: Counts, second: Counts) -> int:
     """The sum of the second set's counts over the words in both."""
     return sum(count for word, count in second.items() if word in first)
-

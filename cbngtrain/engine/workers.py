@@ -6,6 +6,7 @@ the kernel kills them when it dies, however it dies.
 """
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -135,12 +136,15 @@ def _serve(work: Callable[[Any], Any], connection: Connection, parent: int) -> N
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with(parent)
+    gc.freeze()  # what is there stays: nothing to look through, and no page to copy
+    gc.disable()
     while True:
         try:
             item = connection.recv()
         except EOFError:
             return
         connection.send(_answer_to(work, item))
+        gc.collect()
 
 
 def _answer_to(work: Callable[[Any], Any], item: Any) -> _Answer:
