@@ -75,8 +75,8 @@ class Slopes:
         self._n_outputs = wanted.size
         self._exit = ExitStack()
         self._pool: ThreadPoolExecutor | None = None
+        blas.use_one_thread()
         if len(inputs) >= _ROWS_FOR_THREADS:
-            blas.use_one_thread()
             self._pool = self._exit.enter_context(ThreadPoolExecutor(_threads()))
         self._shares = [
             _Share(sizes, some_inputs, some_wanted)
