@@ -435,8 +435,16 @@ def _texts_of(column: Any, limit: int | None) -> list[bytes | None]:
     if isinstance(column, np.ndarray) and column.ndim == 2:
         return [_float_set_text(row, limit) for row in column]
     if isinstance(column, np.ndarray):
-        return [c_float(value, "%g").encode() for value in column.tolist()]
+        return _number_texts(column)
     return [_text_of(value, limit) for value in column]
+
+
+def _number_texts(column: NDArray[np.float32]) -> list[bytes | None]:
+    """All at once, which is quicker, if none is NaN."""
+    values = column.tolist()
+    if np.isnan(column).any():
+        return [c_float(value, "%g").encode() for value in values]
+    return [*(b"%g " * len(values) % tuple(values)).split()]
 
 
 def _text_of(value: Any, limit: int | None) -> bytes | None:

@@ -8,7 +8,7 @@ asks only for the words between what the texts have in common at their beginning
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import nsmallest
@@ -174,7 +174,7 @@ class Runs:
         Only where the separator sorts before every byte of the words: then a run sorts as its
         first word does. Every word but perhaps the last one of a text begins a run.
         """
-        begins = set(nsmallest(number + self.length, set(words)))
+        begins = set(smallest(number + self.length, set(words)))
         each = zip(*(words[start:] for start in range(self.length)), strict=False)
         counts = Counter(self.separator.join(run) for run in each if run[0] in begins)
         return sorted(counts.items())[:number]
@@ -232,7 +232,9 @@ class WordSet:
 
     def _made(self, change: Change, twin: "WordSet | None") -> "WordSet":
         return WordSet(
-            lambda: mapped(self.counts, change), twin, lambda: mapped(self.difference, change)
+            lambda: mapped(self.counts, change),
+            twin,
+            lambda: {w: n for w, n in mapped(self.difference, change).items() if n},
         )
 
     def first(self, number: int) -> list[tuple[bytes, int]]:
@@ -262,7 +264,7 @@ class WordSet:
 
     def _first(self, number: int) -> list[tuple[bytes, int]]:
         counts = self.counts
-        return [(word, counts[word]) for word in nsmallest(number, counts)]
+        return [(word, counts[word]) for word in smallest(number, counts)]
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -353,11 +355,21 @@ def added_up(counts: Counts, difference: Counts) -> Counts:
 
 def mapped(counts: Counts, change: Change) -> Counts:
     """The counts of the changed words: those that become equal add up, empty ones go."""
-    total: Counts = defaultdict(int)
-    for changed, count in zip(change.of_each(list(counts)), counts.values(), strict=True):
-        total[changed] += count
+    changed = change.of_each(list(counts))
+    total = dict(zip(changed, counts.values(), strict=True))
+    if len(total) < len(changed):  # some became equal
+        total = defaultdict(int)
+        for word, count in zip(changed, counts.values(), strict=True):
+            total[word] += count
     total.pop(b"", None)
-    return {word: count for word, count in total.items() if count} if 0 in total.values() else total
+    return total
+
+
+def smallest(number: int, words: Collection[bytes]) -> list[bytes]:
+    """The first of distinct words in byte order."""
+    if len(words) < 4 * number:  # so few that sorting is quicker
+        return sorted(words)[:number]
+    return nsmallest(number, words)
 
 
 def common_words(first: Counts, second: Counts) -> int:
