@@ -11,6 +11,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +44,8 @@ OTHER_COMMANDS = frozenset(
 
 READERS = frozenset({"dumpdb", "help", "info", "list", "tabcompletion"})
 """Commands of doit that change nothing: they need not wait for a build."""
+
+_INSISTENCE = 0.05  # seconds
 
 _WITH_VALUE = frozenset(
     {"-f", "--file", "-d", "--dir", "--db-file", "--backend", "-n", "--process"}
@@ -286,18 +290,42 @@ def stop_on_signals(kill: Callable[[], None]) -> None:
 
     Further signals are ignored from then on: the end is short.
     """
+    begun: list[int] = []
 
     def ignore(_number: int, _frame: object) -> None:
         """Do nothing: SIG_IGN would have Python complain of a signal that came just before."""
 
     def stop(number: int, _frame: object) -> NoReturn:
+        begun.append(number)
         signal.signal(signal.SIGTERM, ignore)
         signal.signal(signal.SIGINT, ignore)
         kill()
         raise SystemExit(128 + number)
 
+    _have_signals_heard(begun)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+
+
+def _have_signals_heard(begun: Sequence[int]) -> None:
+    """
+    See to it that a signal is heard though the main thread waits for a lock.
+
+    Python runs handlers in the main thread, between two of its instructions. A signal that comes
+    just before that thread begins to wait for another does not end the wait, and nothing runs. So
+    a thread, told of signals through a pipe, sends the signal again until *begun* is not empty.
+    """
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+
+    def insist() -> None:
+        number = os.read(told, 1)[0]
+        while not begun:
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+            time.sleep(_INSISTENCE)
+
+    threading.Thread(target=insist, name="signals", daemon=True).start()
 
 
 def hold_checkout(path: Path = Path(".doit.lock")) -> int:
