@@ -1,0 +1,112 @@
+"""The table of recipes: what training is."""
+
+import string
+
+import pytest
+
+from cbngtrain.canonical import CHECKS, FORMS
+from cbngtrain.recipes import ANN, RECIPES
+from cbngtrain.step import Recipe
+
+SOURCES = {"train.xml", "trial.xml"}
+
+every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+
+
+def test_commands_are_the_core_s():
+    """The command lines are those of the core's contract, the numbers those of the trainer."""
+    filled = [
+        " ".join(word.format(**recipe.parameters) for word in recipe.command) for recipe in RECIPES
+    ]
+
+    assert filled == [
+        "cluebotng -c conf -m bayes_train -f edits.xml",
+        "create_bayes_db data/bayes.db data/main_bayes_train.dat",
+        "create_bayes_db data/two_bayes.db data/two_bayes_train.dat",
+        "cluebotng -c conf -m ann_train -f edits.xml",
+        "create_ann data/main_ann.fann data/main_ann_train.dat 150 0.037 100",
+        "cluebotng -c conf -m trial_run -f edits.xml",
+    ]
+
+
+def test_what_each_step_reads_is_declared():
+    """The trial reads the models just trained, and the graph is DESIGN's."""
+    assert {recipe.name: sorted(recipe.reads.values()) for recipe in RECIPES} == {
+        "bayes_train": ["train.xml"],
+        "bayes_db": ["main_bayes_train.dat"],
+        "two_bayes_db": ["two_bayes_train.dat"],
+        "ann_train": ["bayes.db", "train.xml", "two_bayes.db"],
+        "ann": ["main_ann_train.dat"],
+        "trial": ["bayes.db", "main_ann.fann", "trial.xml", "two_bayes.db"],
+    }
+
+
+def test_what_is_left_has_the_names_people_know():
+    """Every artifact that scripts fetch today is left by one recipe."""
+    left = [leaf.artifact for recipe in RECIPES for leaf in recipe.leaves]
+
+    assert sorted(left) == sorted(
+        [
+            "main_bayes_train.dat",
+            "two_bayes_train.dat",
+            "bayes.db",
+            "two_bayes.db",
+            "main_ann_train.dat",
+            "main_ann.fann",
+            "trial/debug.xml",
+            "trial/details.txt",
+            "trial/falsenegatives.txt",
+            "trial/falsepositives.txt",
+            "trial/report.txt",
+            "trial/thresholdtable.txt",
+        ]
+    )
+
+
+@every_recipe
+def test_recipe_stands_after_what_it_reads(recipe: Recipe):
+    """What a recipe reads is a source or is left by one above it."""
+    above = RECIPES[: RECIPES.index(recipe)]
+    made = {leaf.artifact for each in above for leaf in each.leaves}
+
+    assert set(recipe.reads.values()) <= SOURCES | made
+
+
+@every_recipe
+def test_words_of_the_command_are_declared(recipe: Recipe):
+    """Every file and every number in a command is in the recipe's other columns."""
+    files = {word for word in recipe.command if "/" in word or word.endswith(".xml")}
+    fields = {name for word in recipe.command for _, name, _, _ in string.Formatter().parse(word)}
+
+    assert files <= {*recipe.reads, *(leaf.path for leaf in recipe.leaves)}
+    assert fields - {None} == set(recipe.parameters) - {"seed"}
+
+
+@every_recipe
+def test_configuration_is_read_by_cluebotng_alone(recipe: Recipe):
+    """Exactly the commands with ``-c conf`` depend on the configuration."""
+    assert recipe.reads_conf == ("conf" in recipe.command)
+    assert recipe.reads_conf == (recipe.command[0] == "cluebotng")
+
+
+@every_recipe
+def test_forms_and_checks_are_known(recipe: Recipe):
+    """Each output has a canonical form and a check, and each recipe a word for people."""
+    assert {leaf.form for leaf in recipe.leaves} <= set(FORMS)
+    assert {leaf.check for leaf in recipe.leaves} <= set(CHECKS)
+    assert recipe.leaves
+    assert recipe.doc
+
+
+def test_tables_hold_nothing_that_no_recipe_uses():
+    """A form or check that no output has is dead."""
+    leaves = [leaf for recipe in RECIPES for leaf in recipe.leaves]
+
+    assert set(FORMS) == {leaf.form for leaf in leaves}
+    assert set(CHECKS) == {leaf.check for leaf in leaves}
+
+
+def test_only_the_network_is_seeded():
+    """Chance plays a part in one step, and its seed is a number of the table."""
+    assert [recipe.name for recipe in RECIPES if "seed" in recipe.parameters] == ["ann"]
+    assert ANN.parameters["seed"] == 1
