@@ -8,7 +8,7 @@ asks only for the words between what the texts have in common at their beginning
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import nsmallest
@@ -129,11 +129,25 @@ class SplitText:
     def __init__(self, text: bytes, splitter: Splitter) -> None:
         self.text = text
         self.splitter = splitter
+        self._regions: dict[tuple[int, int], list[Region]] = {}
 
     @cached_property
     def words(self) -> list[bytes]:
         """The words, in order."""
         return self.splitter.words(self.text)
+
+    @cached_property
+    def distinct(self) -> list[bytes]:
+        """The distinct words."""
+        return list(set(self.words))
+
+    def regions(self, twin: "SplitText", words: int) -> list[Region]:
+        """Where the text differs from another; between two regions are so many words at least."""
+        key = (id(twin), words)
+        if key not in self._regions:
+            is_anchor = self.splitter.begins_with(words)
+            self._regions[key] = regions(self.text, twin.text, is_anchor)
+        return self._regions[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +164,27 @@ class Runs:
         each = zip(*(words[start:] for start in range(self.length)), strict=False)
         return list(map(self.separator.join, each))
 
+    def regions(self, text: SplitText, twin: SplitText) -> list[Region]:
+        """
+        Where two texts differ.
+
+        Between two regions there is a line with so many words that the runs that reach into
+        one region are others than those that reach into the other.
+        """
+        return text.regions(twin, 2 * self.length)
+
+    def are_close(self, text: SplitText, twin: SplitText) -> bool:
+        """Whether it is less work to look at where the texts differ than at all of one."""
+        each = self.regions(text, twin)
+        changed = sum(r.end - r.begin + r.old_end - r.old_begin for r in each)
+        return 2 * changed < len(text.text)
+
     def difference(self, text: SplitText, twin: SplitText) -> Counts:
         """The runs of a text minus those of another one."""
-        # Between two regions there is a line with so many words that the runs that reach into
-        # one region are others than those that reach into the other.
         splitter, aside = text.splitter, self.length - 1
         found: list[bytes] = []
         lost: list[bytes] = []
-        for each in regions(text.text, twin.text, splitter.begins_with(2 * self.length)):
+        for each in self.regions(text, twin):
             region = splitter.widened(text.text, each)
             before = splitter.last_words(text.text, region.begin, aside)
             after = splitter.first_words(text.text, region.end, aside)
@@ -167,17 +194,10 @@ class Runs:
             lost += self.of(before + old_words + after)
         return subtracted(Counter(found), Counter(lost))
 
-    def first(self, words: Sequence[bytes], number: int) -> list[tuple[bytes, int]]:
-        """
-        The first runs in byte order, with their counts.
-
-        Only where the separator sorts before every byte of the words: then a run sorts as its
-        first word does. Every word but perhaps the last one of a text begins a run.
-        """
-        begins = set(smallest(number + self.length, set(words)))
+    def that_begin_with(self, begins: Container[bytes], words: Sequence[bytes]) -> list[bytes]:
+        """Those of the runs whose first word is one of *begins*."""
         each = zip(*(words[start:] for start in range(self.length)), strict=False)
-        counts = Counter(self.separator.join(run) for run in each if run[0] in begins)
-        return sorted(counts.items())[:number]
+        return [self.separator.join(run) for run in each if run[0] in begins]
 
 
 class WordSet:
@@ -271,9 +291,7 @@ class WordSet:
 
 
 class TextWords(WordSet):
-    """
-    The runs of words of a text; *twin* is such a set of another text, split in the same way.
-    """
+    """The runs of words of a text; *twin* is such a set of another text, split in the same way."""
 
     def __init__(self, split: SplitText, runs: Runs, twin: "TextWords | None" = None) -> None:
         self._split = split
@@ -284,16 +302,34 @@ class TextWords(WordSet):
             None if twin is None else lambda: runs.difference(split, twin._split),
         )
 
+    @cached_property
+    def counts(self) -> Counts:
+        """Word → how often it occurs."""
+        twin = self._twin
+        if isinstance(twin, TextWords) and self._runs.are_close(self._split, twin._split):
+            return added_up(twin.counts, self.difference)
+        return self._count()
+
     def _first(self, number: int) -> list[tuple[bytes, int]]:
-        if self._runs.length > 1 and self._runs.separator < self._split.splitter.word_bytes[:1]:
-            return self._runs.first(self._split.words, number)
-        return super()._first(number)
+        if self._runs.length == 1:
+            return super()._first(number)
+        first = first_runs(self._runs, self._split, _Unchanged(), number)
+        return super()._first(number) if first is None else first
 
     def _made(self, change: Change, twin: WordSet | None) -> WordSet:
         made = super()._made(change, twin)
         if self._runs.length > 1 and change.is_bytewise:
             return _ChangedRuns(self._split, self._runs, change, made)
         return made
+
+
+class _Unchanged:
+    """The change that is none."""
+
+    is_bytewise = True
+
+    def of_each(self, words: list[bytes]) -> list[bytes]:
+        return words
 
 
 class _ChangedRuns(WordSet):
@@ -306,14 +342,30 @@ class _ChangedRuns(WordSet):
         self._change = change
 
     def _first(self, number: int) -> list[tuple[bytes, int]]:
-        split, change = self._split, self._change
-        [separator] = change.of_each([self._runs.separator])
-        single = [b"%c" % byte for byte in split.splitter.word_bytes]
-        least = min(filter(None, change.of_each(single)), default=b"")
-        if not separator or not separator < least:
-            return super()._first(number)
-        runs = Runs(self._runs.length, separator)
-        return runs.first(change.of_each(split.words), number)
+        first = first_runs(self._runs, self._split, self._change, number)
+        return super()._first(number) if first is None else first
+
+
+def first_runs(
+    runs: Runs, split: SplitText, change: Change, number: int
+) -> list[tuple[bytes, int]] | None:
+    """
+    Return the first of a text's changed runs in byte order, with their counts.
+
+    It can be told where the changed separator sorts before every byte of changed words (else
+    None is returned): then a run sorts as its first word does, changed. Every word but the last
+    ones of a text begins a run, so the first words, and as many more as a run is long, begin
+    the first runs.
+    """
+    [separator] = change.of_each([runs.separator])
+    single = change.of_each([b"%c" % byte for byte in split.splitter.word_bytes])
+    if not separator or separator >= min(filter(None, single), default=b""):
+        return None
+    changed = change.of_each(split.distinct)
+    least = set(smallest(number + runs.length, set(changed)))
+    begins = {word for word, new in zip(split.distinct, changed, strict=True) if new in least}
+    first = Counter(change.of_each(runs.that_begin_with(begins, split.words)))
+    return sorted(first.items())[:number]
 
 
 class Sets:
