@@ -219,6 +219,7 @@ class Build:
         self.store = store
         self._dispatcher = dispatcher
         self._settings = settings
+        self.has_store_here = not settings.store_url  # asking it needs no network
         self.has_asked_name = bool(instance)
         self.instance = instance or time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
         self.scratch = Scratch()
@@ -293,7 +294,9 @@ class Build:
         if not (before and is_same and self.store.find(before.by)):
             write_reference(reference, made)
         shared = self._shared(source) if source.role == "trial" else 0
-        why = f"{answer.counts}; {shared} also in the training set" if shared else str(answer.counts)
+        why = (
+            f"{answer.counts}; {shared} also in the training set" if shared else str(answer.counts)
+        )
         if not is_same:
             log.info("%s: %s", source.name, why)
         return {"did": "unchanged" if is_same else "changed", "why": why}

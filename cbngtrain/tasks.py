@@ -78,12 +78,13 @@ def as_doit_tasks(build: Build, *, runs: bool) -> Iterator[dict[str, Any]]:
     for recipe in RECIPES:
         yield {"basename": recipe.name, "name": None, "doc": f"make the {recipe.doc}"}
     yield {"basename": "publish", "name": None, "doc": "publish what was built"}
+    asks = runs or build.has_store_here
     for edit_set in build.plan.edit_sets:
         for source in edit_set.sources:
             yield _source_task(build, source, runs=runs)
         for step in build.plan.steps[edit_set.slug]:
-            yield _step_task(build, step)
-        yield _publish_task(build, edit_set)
+            yield _step_task(build, step, asks=asks)
+        yield _publish_task(build, edit_set, asks=asks)
 
 
 def _task(verb: Callable[[T], dict[str, str]], noun: T, **task: Any) -> dict[str, Any]:
@@ -124,8 +125,8 @@ def _source_task(build: Build, source: Source, *, runs: bool) -> dict[str, Any]:
     )
 
 
-def _step_task(build: Build, step: Step) -> dict[str, Any]:
-    """Return the task of *step*."""
+def _step_task(build: Build, step: Step, *, asks: bool) -> dict[str, Any]:
+    """Return the task of *step*; *asks*: whether the store may be asked if it is up to date."""
     made = [leaf.artifact for leaf in step.recipe.leaves]
     return _task(
         build.make,
@@ -135,12 +136,12 @@ def _step_task(build: Build, step: Step) -> dict[str, Any]:
         doc=f"{step.recipe.doc} of {build.plan.edit_set(step.slug).name}",
         file_dep=[str(build.reference(step.slug, name)) for name in step.recipe.reads.values()],
         targets=[str(build.reference(step.slug, name)) for name in made],
-        uptodate=[config_changed(step.spec), lambda: build.is_stored(step.slug, made)],
+        uptodate=[config_changed(step.spec), lambda: not asks or build.is_stored(step.slug, made)],
         clean=True,
     )
 
 
-def _publish_task(build: Build, edit_set: EditSet) -> dict[str, Any]:
+def _publish_task(build: Build, edit_set: EditSet, *, asks: bool) -> dict[str, Any]:
     """Return the task that publishes *edit_set* once all of it stands."""
     slug = edit_set.slug
     steps = build.plan.steps[slug]
@@ -153,7 +154,7 @@ def _publish_task(build: Build, edit_set: EditSet) -> dict[str, Any]:
         name=slug,
         doc=f"instance of {edit_set.name}",
         file_dep=[str(build.reference(slug, name)) for name in made],
-        uptodate=[lambda: is_published(build, edit_set)],
+        uptodate=[lambda: not asks or is_published(build, edit_set)],
     )
 
 

@@ -286,6 +286,14 @@ def test_list_and_info_and_clean_use_the_last_answer(built: Site):
     assert (built.run().status, built.calls) == (0, [])
 
 
+def test_list_does_not_ask_a_store_over_http(built: Site):
+    """Offline commands do not ask the file service: one that is away is no matter."""
+    ended = built.run("list", "--status", "--all", env={"CBNG_STORE_URL": "http://127.0.0.1:9"})
+
+    assert ended.status == 0, ended
+    assert any(line.startswith("U ann:alpha ") for line in ended.lines), ended
+
+
 def test_equal_edit_sets_are_trained_once(site: Site):
     """Two edit sets with the same bytes share every record."""
     site.dump(5, edits(100, 12))
