@@ -7,6 +7,7 @@ The review service's API: edit groups, and dumps of their edits.
 
 import json
 import logging
+import re
 import shutil
 import time
 from collections import Counter
@@ -34,6 +35,7 @@ _WAITS = (1, 2, 4)  # seconds before it is asked for the second, third and last 
 _MAY_PASS = frozenset({429, 500, 502, 503, 504})  # statuses of a service that is busy or restarts
 _CHUNK = 1 << 18  # bytes
 _START, _END = b"<WPEditSet", b"</WPEditSet>"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _AGENT = "cbngtrain (https://en.wikipedia.org/wiki/User:ClueBot_NG)"
 
 
@@ -64,6 +66,7 @@ class EditGroup:
         is_sound = (
             type(group.id) is int  # True is an int, too
             and isinstance(group.name, str)
+            and not _SURROGATE.search(group.name)  # JSON can hold what is no text
             and group.type in TYPES
             and type(group.related_to) in {int, type(None)}
         )

@@ -88,6 +88,13 @@ def hang_up(request: BaseHTTPRequestHandler) -> None:
     request.close_connection = True
 
 
+class Server(ThreadingHTTPServer):
+    """A server that says nothing of clients that leave early."""
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing."""
+
+
 class Service:
     """A review service: path → its answers one after another, the last again and again."""
 
@@ -111,7 +118,7 @@ class Service:
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.client = ReviewService(self.url, sleep=self.waits.append)
 
@@ -191,6 +198,7 @@ def test_slash_at_the_end_of_the_url(service: Service):
         (json.dumps([{**ROW, "id": "1"}]), "an edit group is malformed"),
         (json.dumps([{**ROW, "id": True}]), "an edit group is malformed"),
         (json.dumps([{**ROW, "name": None}]), "an edit group is malformed"),
+        (json.dumps([{**ROW, "name": "\ud800"}]), "an edit group is malformed"),
         (json.dumps([{**ROW, "related_to": "1"}]), "an edit group is malformed"),
         (json.dumps([{**ROW, "related_to": False}]), "an edit group is malformed"),
         (json.dumps([ROW, ROW]), "edit group 1 is listed twice"),
