@@ -19,6 +19,7 @@ from web.health import Health
 from web.metrics import ROUTE, Metrics
 from web.resources import Blob, BuildSummary, DigestConverter, Head, IdConverter, Missing, RecordOf
 from web.service import Service
+from web.static_files import Static
 from web.tree import Tree
 
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
@@ -78,6 +79,7 @@ def create_app(service: Service, counts: str = "") -> App:
     app.add_route("/_/builds/{build:id}", BuildSummary(service))
     app.add_route("/_/health", Health(service.store.root))
     app.add_route("/_/metrics", Metrics(service.store.root, counts))
+    app.add_route("/_/static/{name}", Static())
     app.add_route("/", Home(folder))
     app.add_route("/{path:path}", folder)
     return app

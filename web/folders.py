@@ -14,7 +14,7 @@ from cbngtrain.store import Instance
 from web.errors import wants_html
 from web.files import CHANGING, IMMUTABLE, File, send
 from web.names import Address, address, problem_with_file
-from web.pages import Page, folder_page, instance_page
+from web.pages import Pages
 from web.resources import refuse_missing
 from web.service import Service
 from web.tree import GoneError
@@ -27,6 +27,7 @@ class Folder:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._pages = Pages(service.store, service.tree)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, path: str = "") -> None:
         """Send the file, or show the folder."""
@@ -72,18 +73,12 @@ class Folder:
         """Show the folder at *at*."""
         resp.set_header("Cache-Control", CHANGING)
         resp.append_header("Vary", "Accept")
-        page = self._page(at, req.get_param_as_int("page", min_value=1) or 1)
+        page = self._pages.page(at, req.get_param_as_int("page", min_value=1) or 1)
         if wants_html(req):
             resp.content_type = falcon.MEDIA_HTML
             resp.text = page.html()
         else:
             resp.media = page.value
-
-    def _page(self, at: Address, number: int) -> Page:
-        """Return what is shown of the folder at *at*."""
-        if at.instance and not at.path:
-            return instance_page(self._service.store, self._service.tree, at, number)
-        return folder_page(self._service.tree, at, number)
 
     # Writing
 

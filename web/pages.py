@@ -1,19 +1,31 @@
 """
-What a folder shows: as JSON for programs, as a page for people.
+What an address shows: as JSON for programs, as a page for people, of the same values.
 
-Pure but for the reading of the tree.
+A folder of edit sets, an edit set with its instances, an instance, any folder below.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from cbngtrain.store import DirectoryStore
-from web.names import Address
+from cbngtrain.step import INSTANCE
+from cbngtrain.store import DirectoryStore, Instance
+from web.figures import Figures, curve, figures
+from web.names import Address, quoted
+from web.summaries import last_builds
 from web.templates import render
 from web.tree import Entry, Tree
 
 PER_PAGE = 100
+HISTORY = 20  # instances in a sparkline
+
+_REPORT = "trial/report.txt"
+_TABLE = "trial/thresholdtable.txt"
+_PICTURE = re.compile(r".*\.(png|svg)", re.DOTALL)
+_SHOWN = 20_000  # bytes of a report that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +48,161 @@ class Page:
         return render(self.template, **self.value, **self.more)
 
 
-def folder_page(tree: Tree, at: Address, number: int) -> Page:
-    """Return page *number* of the folder at *at*."""
-    entries = tree.entries(at) if tree.is_folder(at) else []
-    shown = entries[(number - 1) * PER_PAGE : number * PER_PAGE]
-    value = {
-        "address": at.url,
-        "page": number,
-        "pages": max(-(-len(entries) // PER_PAGE), 1),
-        "entries": [_entry(entry) for entry in shown],
-    }
-    return Page("folder.html", value, {"title": at.url})
+class Pages:
+    """The pages of a store."""
+
+    def __init__(self, store: DirectoryStore, tree: Tree) -> None:
+        """*tree* is the published side of *store*."""
+        self._store = store
+        self._tree = tree
+
+    def page(self, at: Address, number: int) -> Page:
+        """Return page *number* of what is at *at*."""
+        if not at.target:
+            return self._home(number)
+        if at.instance and not at.path:
+            return self._instance(at, number)
+        if not at.instance and any(INSTANCE.fullmatch(e.name) for e in self._tree.entries(at)):
+            return self._edit_set(at, number)
+        return Page("folder.html", self._listing(at, number), _place(at))
+
+    def _listing(self, at: Address, number: int) -> dict[str, Any]:
+        """Return what every folder tells: its entries."""
+        entries = self._tree.entries(at) if self._tree.is_folder(at) else []
+        return {
+            "address": at.url + ("/" if at.target else ""),
+            **_paged(entries, number),
+            "entries": [_entry(entry) for entry in _cut(entries, number)],
+        }
+
+    def _home(self, number: int) -> Page:
+        """Return all edit sets: latest instance, figures over time, how the last build went."""
+        targets = list(self._tree.targets())
+        builds = last_builds(self._store.root / "builds")
+        value = {**self._listing(Address(""), number), **_paged(targets, number)}
+        value["edit_sets"] = [
+            {**self._row(target), "last_build": builds.get(target)}
+            for target in _cut(targets, number)
+        ]
+        return Page("home.html", value, {"title": "Edit sets", "crumbs": []})
+
+    def _row(self, target: str) -> dict[str, Any]:
+        """Return what is told of an edit set: its latest instance, its figures over time."""
+        history = self._instances(target)
+        told = [each["figures"] for each in reversed(history) if each["figures"]]
+        return {
+            "name": target,
+            "address": quoted(target) + "/",
+            "latest": history[0]["name"] if history else None,
+            "figures": history[0]["figures"] if history else None,
+            "history": [each["strict"]["caught"] for each in told],
+        }
+
+    def _edit_set(self, at: Address, number: int) -> Page:
+        """Return the instances of an edit set, newest first, with their figures."""
+        found = self._instances(at.target, at=(number - 1) * PER_PAGE, most=PER_PAGE)
+        value = {
+            **self._listing(at, number),
+            "instances": found,
+            "latest": _name(self._tree.resolved(Address(at.target, "latest"))),
+            "production": self._tree.production(at.target),
+        }
+        return Page("edit_set.html", value, _place(at))
+
+    def _instance(self, at: Address, number: int) -> Page:
+        """Return an instance: what it is, whether it is whole, what is in it."""
+        instance = self._store.instance(at.target, at.instance)
+        lacking = sorted(self._store.missing(instance.files.values())) if instance else []
+        value = {
+            **self._listing(at, number),
+            "instance": instance and instance.to_json(),
+            "whole": instance is not None and not lacking,
+            "missing": lacking,
+            "figures": _as_json(self._figures(instance)),
+        }
+        more = {
+            **_place(at),
+            "report": self._text(instance, _REPORT),
+            "curve": curve(self._text(instance, _TABLE), 320, 200),
+            "pictures": sorted(filter(_PICTURE.fullmatch, instance.files)) if instance else [],
+            "logs": sorted(p for p in instance.files if p.startswith("logs/")) if instance else [],
+            "artifacts": _artifacts(instance),
+            "is_production": (self._tree.production(at.target) or {}).get("instance")
+            == at.instance,
+        }
+        return Page("instance.html", value, more)
+
+    def _instances(self, target: str, at: int = 0, most: int = HISTORY) -> list[dict[str, Any]]:
+        """Return instances of *target*, newest first: name, age, figures."""
+        names = [e.name for e in self._tree.entries(Address(target)) if INSTANCE.fullmatch(e.name)]
+        return [self._summary(target, name) for name in names[at : at + most]]
+
+    def _summary(self, target: str, name: str) -> dict[str, Any]:
+        """Return what is told of an instance in a list."""
+        path = self._tree.folder(Address(target, name, "instance.json"))
+        told = self._figures(_read(self._store, target, name, _modified(path)))
+        return {
+            "name": name,
+            "address": quoted(target, name) + "/",
+            "published": _modified(path) != 0,
+            "figures": _as_json(told),
+        }
+
+    def _figures(self, instance: Instance | None) -> Figures | None:
+        """Return the figures in the instance's report."""
+        return figures(self._text(instance, _REPORT))
+
+    def _text(self, instance: Instance | None, path: str) -> str:
+        """Return the beginning of a file of an instance, or nothing."""
+        digest = instance.files.get(path) if instance else None
+        return _beginning(self._store.path(digest)) if digest else ""
 
 
-def instance_page(store: DirectoryStore, tree: Tree, at: Address, number: int) -> Page:
-    """Return page *number* of an instance: what it is, whether it is whole, what is in it."""
-    page = folder_page(tree, at, number)
-    instance = store.instance(at.target, at.instance)
-    lacking = sorted(store.missing(instance.files.values())) if instance else []
-    page.value["instance"] = instance and instance.to_json()
-    page.value["whole"] = instance is not None and not lacking
-    page.value["missing"] = lacking
-    return page
+@lru_cache(maxsize=1024)
+def _read(store: DirectoryStore, target: str, name: str, _modified: int) -> Instance | None:
+    """Return an instance, known again while its file is the same."""
+    return store.instance(target, name)
+
+
+def _beginning(path: Path) -> str:
+    """Return the first bytes of a file as text, or nothing where there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_SHOWN).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _modified(path: Path) -> int:
+    """Return when the file was changed, in nanoseconds; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _as_json(told: Figures | None) -> dict[str, Any] | None:
+    return asdict(told) if told else None
+
+
+def _name(at: Address | None) -> str | None:
+    return at.instance if at else None
+
+
+def _place(at: Address) -> dict[str, Any]:
+    """Return the page's title and the way to it, from the root."""
+    parts = [*at.target.split("/"), *filter(None, [at.instance, *at.path.split("/")])]
+    crumbs = [(part, quoted(*parts[: i + 1]) + "/") for i, part in enumerate(parts)]
+    return {"title": " / ".join(parts), "crumbs": crumbs}
+
+
+def _cut(rows: list[Any], number: int) -> list[Any]:
+    return rows[(number - 1) * PER_PAGE : number * PER_PAGE]
+
+
+def _paged(rows: list[Any], number: int) -> dict[str, int]:
+    """Return where in *rows* the page is."""
+    return {"page": number, "pages": max(-(-len(rows) // PER_PAGE), 1)}
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
@@ -69,3 +214,31 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "digest": entry.digest,
         "modified": datetime.fromtimestamp(entry.modified, UTC).strftime("%Y-%m-%d %H:%M:%S"),
     }
+
+
+def _artifacts(instance: Instance | None) -> list[dict[str, Any]]:
+    """Return the artifacts of an instance with what made them, of what."""
+    if instance is None:
+        return []
+    told = instance.about.get("artifacts", {})
+    makers = {
+        path: (name, step)
+        for name, step in instance.about.get("steps", {}).items()
+        for path in step.get("leaves", [])
+    }
+    rows = []
+    for path, digest in sorted(instance.files.items()):
+        if not path.startswith("logs/"):
+            name, step = makers.get(path, ("", {}))
+            source = instance.about.get("edit_sets", {}).get(path, {})
+            rows.append(
+                {
+                    "path": path,
+                    "digest": digest,
+                    "size": told.get(path, {}).get("size"),
+                    "step": name,
+                    "made_from": sorted(step.get("made_from", {})),
+                    "url": source.get("url", ""),
+                }
+            )
+    return rows
