@@ -4,15 +4,18 @@ The Bayes database: how many good and how many bad edits contained a word.
 A Berkeley DB 5.3 B-tree in one file. Key: the word's bytes. Value: 8 bytes, two unsigned
 little-endian 32-bit numbers, edits with the word that were good and that were bad
 (core-contract, "Bayes database").
+
+Without numpy, which takes longer to import than most lists take to be counted.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import starmap
 from pathlib import Path
+from struct import Struct
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from cbngtrain.engine.errors import EngineError, FormatError
 from cbngtrain.engine.output import whole_file
@@ -27,33 +30,31 @@ except ImportError as missing:
 EDIT_TOTALS = b"_EDIT_TOTALS"
 """The key whose counts are those of all edits (core-contract, "Bayes database")."""
 
-COUNTS = np.dtype("<u4")
-"""One of a value's two numbers: unsigned, 32 bits, little-endian."""
-
-VALUE_BYTES = 2 * COUNTS.itemsize
+VALUE = Struct("<II")
+"""A value: good and bad edits, unsigned, 32 bits, little-endian."""
 
 PAGE_SIZE = 4096  # bytes; what the native core's files have
 
 CACHE_BYTES = 16 << 20  # Berkeley DB's own 256 KB make it write pages more than once
 
 MIN_EDITS = 3  # words of fewer edits are pruned (core-contract, "Bayes database")
-MIN_DEVIATION = np.float32(0.15)  # of p from 0.5; words nearer than that are pruned (same place)
+MIN_DEVIATION = array("f", [0.15])[0]  # of p from 0.5; words nearer are pruned (same place)
 
 WordCounts = dict[bytes, tuple[int, int]]
 """Word → edits with it that were good, and that were bad."""
 
 
-def vandalism_share(words: Mapping[bytes, tuple[int, int]]) -> npt.NDArray[np.float32]:
+def vandalism_share(words: Mapping[bytes, tuple[int, int]]) -> list[float]:
     """
     Return, per word, p = (b/B) / (b/B + g/G), all in 32-bit floats.
 
-    Returns:
-        Shape (n_words,), each in 0…1; NaN where the edits are all good or all bad.
+    Each is in 0…1; NaN where the edits are all good or all bad.
     """
-    counts = _counts(words).astype(np.float32)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        good, bad = (counts / np.array(words[EDIT_TOTALS], np.float32)).T
-        return np.asarray(bad / (bad + good), np.float32)
+    good_total, bad_total = _float32(words[EDIT_TOTALS])
+    good = _float32(_quotient(g, good_total) for g in _float32(g for g, _ in words.values()))
+    bad = _float32(_quotient(b, bad_total) for b in _float32(b for _, b in words.values()))
+    both = _float32(b + g for b, g in zip(bad, good, strict=True))
+    return _float32(starmap(_quotient, zip(bad, both, strict=True))).tolist()
 
 
 def pruned(words: WordCounts) -> WordCounts:
@@ -63,12 +64,11 @@ def pruned(words: WordCounts) -> WordCounts:
     A word goes if ``|0.5 - p| < MIN_DEVIATION`` in 32-bit floats or it has fewer than `MIN_EDITS`
     edits; one whose p is NaN stays, as in the native core.
     """
-    deviation = np.abs(np.float32(0.5) - vandalism_share(words))
-    goes = (deviation < MIN_DEVIATION) | (_counts(words).sum(axis=1) < MIN_EDITS)
+    deviations = _float32(abs(0.5 - share) for share in vandalism_share(words))
     return {
         word: counts
-        for (word, counts), is_gone in zip(words.items(), goes.tolist(), strict=True)
-        if not is_gone or word == EDIT_TOTALS
+        for (word, counts), deviation in zip(words.items(), deviations, strict=True)
+        if word == EDIT_TOTALS or (sum(counts) >= MIN_EDITS and not deviation < MIN_DEVIATION)
     }
 
 
@@ -79,16 +79,14 @@ def write_database(path: Path, words: Mapping[bytes, tuple[int, int]]) -> None:
     Raises:
         EngineError: The file cannot be written; what was there under its name is unchanged.
     """
-    keys = sorted(words)
-    values = np.array([words[key] for key in keys], COUNTS).tobytes()
     with whole_file(path) as file, _tree() as tree:
         try:
             tree.set_pagesize(PAGE_SIZE)
             tree.set_cachesize(0, CACHE_BYTES)
             # In the file that whole_file has just made, and will give its name.
             tree.open(file.name, dbtype=db.DB_BTREE, flags=db.DB_CREATE | db.DB_TRUNCATE)
-            for i, key in enumerate(keys):
-                tree.put(key, values[VALUE_BYTES * i : VALUE_BYTES * (i + 1)])
+            for key in sorted(words):
+                tree.put(key, VALUE.pack(*words[key]))
             tree.close()  # writes what is left in the cache, so it can fail
         except db.DBError as error:
             raise EngineError(f"{path}: cannot be written: {_reason(error)}") from error
@@ -107,21 +105,31 @@ def read_database(path: Path) -> WordCounts:
             unreadable word list).
     """
     items = _items(path)
-    if any(len(value) != VALUE_BYTES for _, value in items):
-        word = next(word for word, value in items if len(value) != VALUE_BYTES)
-        raise FormatError(path, f"word {word!r}", f"its value is not {VALUE_BYTES} bytes long")
-    counts = np.frombuffer(b"".join(value for _, value in items), COUNTS).reshape(-1, 2)
-    words = {
-        word: (good, bad) for (word, _), (good, bad) in zip(items, counts.tolist(), strict=True)
-    }
+    odd = [word for word, value in items if len(value) != VALUE.size]
+    if odd:
+        raise FormatError(path, f"word {odd[0]!r}", f"its value is not {VALUE.size} bytes long")
+    counts = VALUE.iter_unpack(b"".join(value for _, value in items))
+    words = dict(zip((word for word, _ in items), counts, strict=True))
     if EDIT_TOTALS not in words:
         raise FormatError(path, "", f"has no {EDIT_TOTALS.decode()}: not made from edits")
     return words
 
 
-def _counts(words: Mapping[bytes, tuple[int, int]]) -> npt.NDArray[np.int64]:
-    """Return the counts of *words*, shape (n_words, 2): good, bad."""
-    return np.array(list(words.values()), np.int64).reshape(-1, 2)
+def _float32(values: Iterable[float]) -> "array[float]":
+    """
+    Return *values* rounded to 32-bit floats.
+
+    A sum or quotient of two 32-bit floats that is computed in 64 bits and then rounded is the
+    one computed in 32 bits: 53 bits are more than twice 24 and two.
+    """
+    return array("f", values)
+
+
+def _quotient(a: float, b: float) -> float:
+    """Return a / b as processors divide: by 0 too. Neither is below 0."""
+    if b:
+        return a / b
+    return math.inf if a > 0 else math.nan
 
 
 def _items(path: Path) -> list[tuple[bytes, bytes]]:

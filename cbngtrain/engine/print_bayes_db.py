@@ -1,11 +1,10 @@
 """``print_bayes_db FILE.db``: a Bayes database as text, on standard output."""
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from cbngtrain.engine.bayes import EDIT_TOTALS, WordCounts, read_database, vandalism_share
 from cbngtrain.engine.errors import EngineError
@@ -42,7 +41,7 @@ def database_text(words: WordCounts) -> bytes:
 
     The score is p as in `vandalism_share`, written as C++ streams do ("%g"; NaN is "-nan").
     """
-    scores = np.nan_to_num(vandalism_share(words), nan=_NAN).tolist()
+    scores = (_NAN if math.isnan(share) else share for share in vandalism_share(words))
     entries = sorted(
         (score, word) for score, word in zip(scores, words, strict=True) if word != EDIT_TOTALS
     )
