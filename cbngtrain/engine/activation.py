@@ -84,7 +84,8 @@ def activated(activation: Activation, sums: Floats) -> Floats:
 
 def _logistic(sums: Floats, scale: float) -> npt.NDArray[np.float64]:
     """Return scale / (1 + exp(-2 sum)); libfann's sigmoids have the 2 in them."""
-    return scale / (1.0 + np.exp(-2.0 * sums.astype(np.float64)))
+    with np.errstate(over="ignore"):  # a sum of -600 gives exp = inf and an output of 0
+        return scale / (1.0 + np.exp(-2.0 * sums.astype(np.float64)))
 
 
 def _stepwise(steps: Steps, sums: Floats) -> Floats:
