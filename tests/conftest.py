@@ -13,6 +13,11 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
+settings.load_profile("steady")  # `pytest --hypothesis-profile search` looks for new cases
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
