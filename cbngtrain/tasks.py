@@ -248,8 +248,10 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
         done = self._done
         up_to_date = done["up to date"] + done["unchanged"]
         unchanged = f"{up_to_date} up to date, {done['source unchanged']} sources unchanged."
-        busy = ("failed", "built", "found", "published", "source changed")
+        busy = ("failed", "built", "found", "published")
         told = [f"{done[did]} {did}" for did in busy if done[did]]
+        if changed := done["source changed"]:
+            told.append(f"{changed} source{'s' * (changed != 1)} changed")
         if not told and not self._not_built:
             return f"Nothing to do: {unchanged}"
         start = "Not complete" if done["failed"] else "Done"
