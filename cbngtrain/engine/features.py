@@ -430,28 +430,19 @@ def _per_word_set(source: str, target: str, function: Callable[[WordSet], Any]) 
 
 
 def _split(block: Block, runs: Runs) -> list[Link]:
-    """
-    Steps that split texts.
-
-    A current text's set has that of the previous one for its twin; a previous one's, that of
-    the first previous text, of which the others are parts.
-    """
-    splitter = Splitter(block.data("valid_word_chars"), block.data("ignore_chars"))
+    """Steps that split texts; a current one's words have those of the previous one for twin."""
+    how = Splitter(block.data("valid_word_chars"), block.data("ignore_chars")), runs
     inputs = dict(_inputs(block))
-    previous = [source for source in inputs if not source.startswith("current_")]
-
-    def twin_of(source: str) -> str:
-        if source.startswith("current_"):
-            return inputs.get("previous_" + source.removeprefix("current_"), "")
-        return inputs[previous[0]] if source != previous[0] else ""
 
     def step(source: str, target: str) -> Step:
-        twin = twin_of(source)
+        is_current = source.startswith("current_")
+        twin = inputs.get("previous_" + source.removeprefix("current_"), "") if is_current else ""
 
         def run(table: Table) -> None:
+            pairs = zip(table.texts(source), table.optional(twin), strict=True)
             table.columns[target] = [
-                None if each is None else table.sets.of(each, splitter, runs, other)
-                for each, other in zip(table.texts(source), table.optional(twin), strict=True)
+                None if each is None else table.sets.of(edit, each, how, other)
+                for edit, (each, other) in enumerate(pairs)
             ]
 
         return Step((source, twin) if twin else (source,), (target,), run)

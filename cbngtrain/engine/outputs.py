@@ -23,6 +23,8 @@ from cbngtrain.engine.words import WordSet
 DOUBLE_MAP = "expr_dmap_dbg"
 """What the last expressions of a chain could see: a property for dumps alone."""
 
+FEW_LINES = 10  # of a word set, tried first where its text is to be cut
+
 MIN_INTERVAL = 1e-6  # of the threshold table: a million lines
 
 Files = Mapping[str, BinaryIO]
@@ -454,10 +456,19 @@ def _text_of(value: Any, limit: int | None) -> bytes | None:
 
 
 def _word_set_text(words: WordSet, limit: int | None) -> bytes:
-    """A line has five bytes at least, and there are nine before the first."""
-    number = len(words) if limit is None else max(limit - 9, 0) // 5 + 1
-    lines = [b"%b: %d\n" % each for each in words.first(number)]
-    return b"WordSet:\n" + b"".join(lines)
+    """
+    A line each: of as many words as fill the limit.
+
+    A line has five bytes at least, and nine come before the first, which tells how many lines
+    are enough in any case; most often a few are.
+    """
+    most = len(words) if limit is None else max(limit - 9, 0) // 5 + 1
+    for number in (FEW_LINES, most):
+        lines = [b"%b: %d\n" % each for each in words.first(number)]
+        text = b"WordSet:\n" + b"".join(lines)
+        if limit is not None and (len(text) > limit or len(lines) < number):
+            break
+    return text
 
 
 def _float_set_text(values: NDArray[np.float32], limit: int | None) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import nsmallest
+from itertools import compress
 from typing import Protocol
 
 from cbngtrain.engine.changes import Region, regions
@@ -137,9 +138,9 @@ class SplitText:
         return self.splitter.words(self.text)
 
     @cached_property
-    def distinct(self) -> list[bytes]:
-        """The distinct words."""
-        return list(set(self.words))
+    def counts(self) -> Counts:
+        """Word → how often it occurs."""
+        return dict(Counter(self.words))
 
     def regions(self, twin: "SplitText", words: int) -> list[Region]:
         """Where the text differs from another; between two regions are so many words at least."""
@@ -156,6 +157,10 @@ class Runs:
 
     length: int = 1
     separator: bytes = b" "
+
+    def counts(self, text: SplitText) -> Counts:
+        """Run → how often it occurs in the text."""
+        return text.counts if self.length == 1 else dict(Counter(self.of(text.words)))
 
     def of(self, words: Sequence[bytes]) -> list[bytes]:
         """The runs, in order."""
@@ -196,8 +201,9 @@ class Runs:
 
     def that_begin_with(self, begins: Container[bytes], words: Sequence[bytes]) -> list[bytes]:
         """Those of the runs whose first word is one of *begins*."""
-        each = zip(*(words[start:] for start in range(self.length)), strict=False)
-        return [self.separator.join(run) for run in each if run[0] in begins]
+        runs = range(len(words) - self.length + 1)
+        places = compress(runs, map(begins.__contains__, words))
+        return [self.separator.join(words[place : place + self.length]) for place in places]
 
 
 class WordSet:
@@ -258,29 +264,27 @@ class WordSet:
         )
 
     def first(self, number: int) -> list[tuple[bytes, int]]:
-        """
-        The first words in byte order, with their counts.
-
-        Of a twin that has as many more words as may have gone, the first ones are enough: no
-        word after the last of them comes among the first ones here.
-        """
-        if number > SOME:
-            return self._first(number)
-        if self._twin is None:
-            return self._some[:number]
-        if number + sum(count < 0 for count in self.difference.values()) > SOME:
-            return self._first(number)
-        first = dict(self._twin._some)  # noqa: SLF001  # of the same class
-        is_all = len(first) < SOME
-        last = max(first, default=b"")
-        for word, count in self.difference.items():
-            if is_all or word <= last:
-                first[word] = first.get(word, 0) + count
-        return sorted(item for item in first.items() if item[1])[:number]
+        """The first words in byte order, with their counts."""
+        known, is_all = self._known
+        return known[:number] if is_all or number <= len(known) else self._first(number)
 
     @cached_property
-    def _some(self) -> list[tuple[bytes, int]]:
-        return self._first(SOME)
+    def _known(self) -> tuple[list[tuple[bytes, int]], bool]:
+        """
+        Some first words, and whether they are all.
+
+        Up to the last that is known of a twin, this set has what is known and what differs.
+        """
+        if self._twin is None:
+            known = self._first(SOME)
+            return known, len(known) < SOME
+        known, is_all = self._twin._known  # noqa: SLF001  # of the same class
+        total = dict(known)
+        last = known[-1][0] if known else b""
+        for word, count in self.difference.items():
+            if is_all or word <= last:
+                total[word] = total.get(word, 0) + count
+        return sorted(item for item in total.items() if item[1]), is_all
 
     def _first(self, number: int) -> list[tuple[bytes, int]]:
         counts = self.counts
@@ -297,7 +301,7 @@ class TextWords(WordSet):
         self._split = split
         self._runs = runs
         super().__init__(
-            lambda: dict(Counter(runs.of(split.words))),
+            lambda: runs.counts(split),
             twin,
             None if twin is None else lambda: runs.difference(split, twin._split),
         )
@@ -361,24 +365,40 @@ def first_runs(
     single = change.of_each([b"%c" % byte for byte in split.splitter.word_bytes])
     if not separator or separator >= min(filter(None, single), default=b""):
         return None
-    changed = change.of_each(split.distinct)
+    distinct = list(split.counts)
+    changed = change.of_each(distinct)
     least = set(smallest(number + runs.length, set(changed)))
-    begins = {word for word, new in zip(split.distinct, changed, strict=True) if new in least}
+    begins = set(compress(distinct, map(least.__contains__, changed)))
     first = Counter(change.of_each(runs.that_begin_with(begins, split.words)))
     return sorted(first.items())[:number]
 
 
 class Sets:
-    """The words of texts, each text split once, and each set made once."""
+    """
+    The words of edits' texts: each text is split once, and each set made once.
+
+    A set that is given no twin gets one: that of the edit's text that was split first, of which
+    others are often but a part.
+    """
 
     def __init__(self) -> None:
         self._splits: dict[tuple[int, Splitter], SplitText] = {}
+        self._first: dict[tuple[int, Splitter], SplitText] = {}
         self._sets: dict[tuple[SplitText, Runs, TextWords | None], TextWords] = {}
 
-    def of(self, text: bytes, splitter: Splitter, runs: Runs, twin: TextWords | None) -> TextWords:
-        """The set of a text's runs of words; see `TextWords`."""
+    def of(
+        self, edit: int, text: bytes, how: tuple[Splitter, Runs], twin: TextWords | None
+    ) -> TextWords:
+        """The set of the runs of words of a text of an edit; see `TextWords`."""
+        splitter, runs = how
         # The text stays with what is kept under its id, so the id stays its own.
         split = self._splits.setdefault((id(text), splitter), SplitText(text, splitter))
+        first = self._first.setdefault((edit, splitter), split)
+        if twin is None and first is not split:
+            twin = self._set(first, runs, None)
+        return self._set(split, runs, twin)
+
+    def _set(self, split: SplitText, runs: Runs, twin: TextWords | None) -> TextWords:
         key = (split, runs, twin)
         if key not in self._sets:
             self._sets[key] = TextWords(*key)
@@ -419,7 +439,7 @@ def mapped(counts: Counts, change: Change) -> Counts:
 
 def smallest(number: int, words: Collection[bytes]) -> list[bytes]:
     """The first of distinct words in byte order."""
-    if len(words) < 4 * number:  # so few that sorting is quicker
+    if len(words) < 16 * number:  # so few that sorting is quicker
         return sorted(words)[:number]
     return nsmallest(number, words)
 
