@@ -14,6 +14,7 @@ from cbngtrain.settings import Settings
 from cbngtrain.store import DirectoryStore
 from web import errors
 from web.auth import Tokens
+from web.description import Description
 from web.folders import Folder, Home
 from web.health import Health
 from web.metrics import ROUTE, Metrics
@@ -79,6 +80,7 @@ def create_app(service: Service, counts: str = "") -> App:
     app.add_route("/_/builds/{build:id}", BuildSummary(service))
     app.add_route("/_/health", Health(service.store.root))
     app.add_route("/_/metrics", Metrics(service.store.root, counts))
+    app.add_route("/_/openapi.json", Description())
     app.add_route("/_/static/{name}", Static())
     app.add_route("/", Home(folder))
     app.add_route("/{path:path}", folder)

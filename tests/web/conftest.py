@@ -18,6 +18,7 @@ from falcon import testing
 
 from cbngtrain.step import Digest
 from cbngtrain.store import DirectoryStore
+from tests.web.described import Described
 from web.app import create_app
 from web.auth import Tokens
 from web.service import Service
@@ -48,7 +49,7 @@ def service(store: DirectoryStore) -> Service:
 
 @pytest.fixture
 def client(service: Service) -> testing.TestClient:
-    return testing.TestClient(create_app(service))
+    return Described(create_app(service))
 
 
 @pytest.fixture

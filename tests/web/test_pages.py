@@ -113,7 +113,7 @@ def test_failed_build(client, page, publish, put):
 
 @pytest.mark.parametrize(
     "summary",
-    [{}, *({"edit_sets": odd} for odd in ([], {"Legacy Import": 5}, {"Legacy Import": []}))],
+    [{}, {"edit_sets": []}, {"edit_sets": {"Legacy Import": 5}}],
 )
 def test_odd_summaries(client, page, publish, summary):
     """A summary that is not what it should be does no harm."""
@@ -123,7 +123,7 @@ def test_odd_summaries(client, page, publish, summary):
 
 
 def test_edit_set(client, page, publish):
-    """An edit set's page has its instances, newest first, with figures, and what is in production."""
+    """An edit set's page has its instances, newest first, and says what is in production."""
     publish("2025-08-01 18:36:31")
     publish("2025-08-02 18:36:31", text=report(70))
     told = {"instance": "2025-08-01 18:36:31", "who": "me & you", "why": "<better>"}
