@@ -16,11 +16,12 @@ import mmap
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cbngtrain.errors import FormatError, SettingsError
+from cbngtrain.errors import DispatchError, FormatError, SettingsError
 from cbngtrain.step import Artifact, Digest, Leaf
 
 TOTALS = b"_EDIT_TOTALS"  # the word under which the core counts edits
@@ -112,7 +113,7 @@ def _digest_of_sorted(path: Path, text: Iterable[bytes], header: bytes = b"") ->
     the letter what a pod does.
 
     Raises:
-        OSError: The sorting failed, such as on a full disk: what it told is no meaning.
+        DispatchError: The sorting failed, such as on a full disk: what it told is no meaning.
     """
     with subprocess.Popen(
         ["sort", "-T", path.parent],  # noqa: S607 - coreutils, wherever the system keeps them
@@ -122,13 +123,15 @@ def _digest_of_sorted(path: Path, text: Iterable[bytes], header: bytes = b"") ->
     ) as sort:
         assert sort.stdin
         assert sort.stdout
-        sort.stdin.writelines(text)  # sort answers only when its input has ended
-        sort.stdin.close()
+        with suppress(BrokenPipeError):  # its exit code tells
+            sort.stdin.writelines(text)  # sort answers only when its input has ended
+        with suppress(BrokenPipeError):
+            sort.stdin.close()
         sha256 = hashlib.sha256(header)
         while chunk := sort.stdout.read(_CHUNK):
             sha256.update(chunk)
     if sort.returncode:
-        raise OSError(f"{path}: cannot be sorted: exit code {sort.returncode} of sort")
+        raise DispatchError(f"{path}: cannot be sorted: exit code {sort.returncode} of sort")
     return Digest(sha256.hexdigest())
 
 
@@ -223,7 +226,7 @@ def _check_network(path: Path, directory: Path) -> None:
 
 
 def _check_trial_report(path: Path, directory: Path) -> None:
-    """A report on as many edits as there are, in which every rate is a number."""
+    """A report on as many edits as there are, to its last line, with rates that are numbers."""
     text = path.read_bytes()
     told = re.search(rb"^Trial set: (\d+) Edits", text, re.MULTILINE)
     edits = _edits_in(directory)
@@ -233,6 +236,8 @@ def _check_trial_report(path: Path, directory: Path) -> None:
         raise FormatError(
             path.name, "", "a rate is no number: the trial set needs vandalism and constructive"
         )
+    if not _LAST_LINE.search(text):
+        raise FormatError(path.name, "", "is cut before its last line")
 
 
 def _check_table(path: Path, _directory: Path) -> None:
@@ -246,8 +251,9 @@ def _check_trial_details(path: Path, directory: Path) -> None:
     """A line for every edit."""
     data = _bytes_of(path)
     lines = sum(1 for _ in _DETAIL.finditer(data))
+    edits = _edits_in(directory)
     is_whole = data[-1:] == b"\n" and data.count(b"\n") == lines
-    if not is_whole or lines != (edits := _edits_in(directory)):
+    if not is_whole or lines != edits:
         raise FormatError(path.name, "", f"has {lines} whole lines for {edits} edits")
     if bad := _NO_NUMBER.search(data):
         line = data[: bad.start()].count(b"\n") + 1
@@ -282,6 +288,7 @@ It takes the file and the directory in which the command ran, with the inputs be
 _NOT_A_WORD = re.compile(rb"(?m)^(?![01] [^\n]+\n)(?=[^\n]|\n)")
 _BLOCK = re.compile(rb"(?m)^[01] " + TOTALS + rb"$")
 _HEADER = re.compile(rb"(\d{1,9}) (\d{1,9}) (\d{1,9})\n")
+_LAST_LINE = re.compile(rb"\n(?:Trial set|Correct positives): [^\n]+\n\s*\Z")
 _NO_NUMBER = re.compile(rb"score=-?(?:nan|inf)")
 _LAYERS = re.compile(rb"(?m)^layer_sizes=((?:[1-9]\d{0,8} )+)$")
 _DETAIL = re.compile(rb"(?m)^editid=[^,\n]+, [^\n]+$")
