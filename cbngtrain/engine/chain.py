@@ -66,12 +66,10 @@ def _links(
         elif module in MODULES:
             yield from MODULES[module](block)
         else:
-            _refuse(configuration, name, block, module)
+            _refuse(name, block, module)
 
 
-def _refuse(configuration: Block, name: str, block: Block, module: str) -> NoReturn:
+def _refuse(name: str, block: Block, module: str) -> NoReturn:
     if "module" in block:
         block.refuse("module", f'there is no module "{module}"')
-    configuration["chains"].refuse(
-        "", f'there is no processor, chain or module "{name}", which a chain names'
-    )
+    raise EngineError(f'there is no processor, chain or module "{name}", which a chain names')

@@ -10,7 +10,7 @@ MIN_ANCHOR = 24  # bytes of a line that is taken for the same place in both text
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Where the texts differ: bytes *begin* to *end* of one, *old_begin* to *old_end* of the other."""
+    """Where texts differ: *begin* to *end* of one, *old_begin* to *old_end* of the other."""
 
     begin: int
     end: int

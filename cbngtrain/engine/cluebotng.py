@@ -19,7 +19,7 @@ from cbngtrain.engine.configuration import load
 from cbngtrain.engine.edits import Chunk, Edit, EditSet, edit_set
 from cbngtrain.engine.errors import EngineError, FormatError
 from cbngtrain.engine.output import whole_file
-from cbngtrain.engine.table import EVERYTHING, Link, Output, Step, Table
+from cbngtrain.engine.table import EVERYTHING, Column, Link, Output, Step, Table
 
 TEXTS = {"current_text": "current", "previous_text": "previous"}
 """What an edit cannot do without, and its name for people."""
@@ -100,7 +100,9 @@ class _Work:
         names = {name for edit in edits for name in edit.properties}
         if EVERYTHING not in self.wanted:
             names &= self.wanted
-        columns = {name: [edit.properties.get(name) for edit in edits] for name in names}
+        columns: dict[str, Column] = {
+            name: [edit.properties.get(name) for edit in edits] for name in names
+        }
         return Table(self.edits.path, edits, columns)
 
     def _rendered(self, table: Table) -> list[Any]:

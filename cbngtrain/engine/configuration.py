@@ -150,7 +150,7 @@ def _included(name: str, path: Path, line: int, directory: Path, parents: tuple[
 
 
 class _Parser(libconf.Parser):  # type: ignore[misc]  # libconf has no types
-    """libconf's parser, which keeps the place of each setting and refuses a second one."""
+    """The parser of libconf, which keeps the place of each setting and refuses a second one."""
 
     def __init__(self, tokens: Any, path: Path) -> None:
         super().__init__(tokens)
@@ -172,7 +172,7 @@ class _Parser(libconf.Parser):  # type: ignore[misc]  # libconf has no types
 
 
 def _as_format_error(root: Path, error: Exception) -> FormatError:
-    """libconf's error, with the file and the line in our words."""
+    """The error of libconf, with the file and the line in our words."""
     message = str(error)
     if place := _PLACE.search(message):
         path, line = Path(place[1].strip("'")), int(place[2])

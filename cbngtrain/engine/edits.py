@@ -241,11 +241,10 @@ class _ChunkParser:
     def _set_property(self, path: list[str]) -> None:
         """Set the property of the element that ends; under ``common``, two."""
         value = "".join(self._text)
+        names = ["_".join(path)]
         if path[0] == "common":
             rest = "_".join(path[1:])
-            names = (f"current_{rest}", f"previous_{rest}")
-        else:
-            names = ("_".join(path),)
+            names = [f"current_{rest}", f"previous_{rest}"]
         types = self._set.types
         for name in names:
             kind = types.get(name) or types.get(path[-1]) or "string"

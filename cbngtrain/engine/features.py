@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cbngtrain.engine import (
     bayes,
+    dumps,
     expression,
     network,
     outputs,
@@ -88,7 +89,7 @@ def posix_regex_search(block: Block) -> list[Link]:
 
 
 def posix_regex_replace(block: Block) -> list[Link]:
-    """The text without the matches, expression by expression. (``replace`` is not inserted.)"""
+    """The text without the matches, expression by expression; ``replace`` is not inserted."""
     block.only("replacements", "inputs")
     patterns = _patterns(block, "replacements")
 
@@ -272,16 +273,11 @@ def expression_eval(block: Block) -> list[Link]:
     if kind not in {"int", "float"}:
         block.refuse("result_type", "must be int or float")
     group = block.group("expressions")
-    steps: list[Link] = [Step((EVERYTHING,), (outputs.DOUBLE_MAP,), outputs.keep_double_map)]
+    seen = Step((EVERYTHING,), (dumps.DOUBLE_MAP,), dumps.keep_double_map)
     compiled = {name: _expression(group, name) for name in group}
-
-    own = frozenset(compiled)
-    for name, each in compiled.items():
-        seen_before = own & each.names
-        steps.append(_evaluation(name, each, kind))
-        if seen_before:
-            return [steps[0], _simultaneous(compiled, kind)]
-    return steps
+    if any(each.names & compiled.keys() for each in compiled.values()):
+        return [seen, _evaluation(compiled, kind)]
+    return [seen, *(_evaluation({name: each}, kind) for name, each in compiled.items())]
 
 
 def float_set_creator(block: Block) -> list[Link]:
@@ -393,9 +389,9 @@ MODULES: Mapping[str, Callable[[Block], list[Link]]] = {
     "bayesian_training_data_creator": outputs.bayesian_training_data_creator,
     "write_ann_training_data": outputs.write_ann_training_data,
     "trial_run_report": outputs.trial_run_report,
-    "write_properties": outputs.write_properties,
-    "edit_dump": outputs.edit_dump,
-    "print_progress": outputs.print_progress,
+    "write_properties": dumps.write_properties,
+    "edit_dump": dumps.edit_dump,
+    "print_progress": dumps.print_progress,
 }
 """Module → what makes the links of a processor from its block. (``chain`` is cluebotng.py's.)"""
 
@@ -497,20 +493,11 @@ def _expression(group: Block, name: str) -> expression.Expression:
         group.refuse(name, str(problem))
 
 
-def _evaluation(name: str, each: expression.Expression, kind: str) -> Step:
-    def run(table: Table) -> None:
-        table.columns[name] = _evaluated(table, each, kind)
-
-    reads = {source for used in each.names for source in sources_of(used)}
-    return Step(tuple(reads), (name,), run)
-
-
-def _simultaneous(compiled: Mapping[str, expression.Expression], kind: str) -> Step:
-    """All expressions of a block at once, where one reads a name that another one sets."""
+def _evaluation(compiled: Mapping[str, expression.Expression], kind: str) -> Step:
+    """A step that evaluates expressions, none of which sees another one's result."""
 
     def run(table: Table) -> None:
-        columns = {name: _evaluated(table, each, kind) for name, each in compiled.items()}
-        table.columns.update(columns)
+        table.columns |= {name: _evaluated(table, each, kind) for name, each in compiled.items()}
 
     names = {used for each in compiled.values() for used in each.names}
     reads = {source for used in names for source in sources_of(used)}

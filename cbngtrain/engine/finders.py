@@ -129,10 +129,10 @@ class Gap:
 
 
 class Run:
-    """
+    r"""
     A chain of fixed links, a run without limit, and an ending, found from its endings.
 
-    The fitting chain's first byte is none of the run's: ``n[^#][^\\n]+[a-z]xx``. Before an
+    The fitting chain's first byte is none of the run's: ``n[^#][^\n]+[a-z]xx``. Before an
     ending the run reaches back to the last byte that is none of its own, the barrier; a match
     begins with such a byte too, so it begins at the barrier or nearer before it than the fixed
     links are long. The beginnings for later endings are not before those for earlier ones, so

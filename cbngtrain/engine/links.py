@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from cbngtrain.engine.posix import (
     ANY,
-    NEWLINE,
     Bytes,
     Choice,
     End,
@@ -155,12 +154,12 @@ def literal(links: Items[Link]) -> bytes:
 
 
 def is_possessive(links: Items[Link], index: int) -> bool:
-    """
+    r"""
     Whether a link need never give back a byte that it took.
 
     So it is where no byte of its set can begin what follows; or where the only one that follows
     and could take such bytes is an unbounded link of the same set, which itself never gives
-    back: it would end where this link ended. (``" *\\n? *x"``: were one run of blanks shared
+    back: it would end where this link ended. (``" *\n? *x"``: were one run of blanks shared
     between two links, there would be as many ways to fail as blanks.)
     """
     own = links[index].of

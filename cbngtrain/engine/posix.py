@@ -156,7 +156,7 @@ class _Reader:
     def _repeats_here(self) -> bool:
         return self.pattern[self.at : self.at + 1] in {b"*", b"+", b"?", b"{"}
 
-    def _atom(self, *, first: bool) -> Node:
+    def _atom(self, *, first: bool) -> Node:  # noqa: PLR0911  # one line for each kind
         if self._take(b"(" if self.extended else b"\\("):
             return self._group()
         if self._sees(b"^") and (self.extended or first):

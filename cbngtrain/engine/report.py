@@ -130,12 +130,12 @@ def misclassified(trial: Trial, threshold: np.float32) -> tuple[bytes, bytes]:
     wrong = (taken & ~trial.vandalism, ~taken & trial.vandalism)
     positives, negatives = (
         f"# {head} based on threshold {threshold:.4f}\n".encode()
-        + b"".join(_scored(trial, index) for index in np.flatnonzero(where))
+        + b"".join(_scored(trial, index) for index in np.flatnonzero(where).tolist())
         for head, where in zip(heads, wrong, strict=True)
     )
     return positives, negatives
 
 
-def _scored(trial: Trial, index: np.intp) -> bytes:
+def _scored(trial: Trial, index: int) -> bytes:
     score = c_float(float(trial.scores[index]), "%.4f")
     return score.encode() + b" " + trial.ids[index] + b"\n"

@@ -54,6 +54,7 @@ def word_probabilities(
     Args:
         database: Word → edits with it that were good, that were bad; ``_EDIT_TOTALS`` counts
             all edits.
+        min_edits: See above.
 
     Both are 32-bit floats: p = (b/B) / (b/B + g/G), and c = (4 · 0.5 + n · p) / (4 + n) with
     n = g + b. As in the native core every operation of p and the product n · p are done in

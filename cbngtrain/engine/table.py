@@ -60,7 +60,14 @@ class Deferred:
         return result
 
 
-Column = list[Any] | NDArray[np.float32] | Deferred
+class Rendered(Protocol):
+    """A column that is only ever written."""
+
+    def texts(self, limit: int | None) -> list[bytes]:
+        """The values as text, of long ones at least *limit* + 1 bytes."""
+
+
+Column = list[Any] | NDArray[np.float32] | Deferred | Rendered
 """See the module."""
 
 

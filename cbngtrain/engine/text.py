@@ -25,8 +25,8 @@ def ascii_of(text: bytes, charset: str = "utf-8") -> bytes:
 def histograms(texts: Sequence[bytes]) -> Histograms:
     """How often each byte occurs in each of the texts."""
     counts = np.zeros((len(texts), 256), np.int64)
-    for row, text in zip(counts, texts, strict=True):
-        row += np.bincount(np.frombuffer(text, np.uint8), minlength=256)
+    for row, text in enumerate(texts):
+        counts[row] = np.bincount(np.frombuffer(text, np.uint8), minlength=256)
     return counts
 
 

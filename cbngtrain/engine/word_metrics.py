@@ -69,7 +69,8 @@ class Words:
         """How often words that are so occur in each set, shape (n_sets,)."""
         sums = np.concatenate(([0], np.cumsum(self.counts * which)))
         ends = np.cumsum(self.sizes)
-        return sums[ends] - sums[ends - self.sizes]
+        totals: Ints = sums[ends] - sums[ends - self.sizes]
+        return totals
 
     def greatest(self, values: Ints) -> Ints:
         """The greatest of values, one per word, in each set; 0 in an empty one."""

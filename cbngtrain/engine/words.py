@@ -298,32 +298,32 @@ class TextWords(WordSet):
     """The runs of words of a text; *twin* is such a set of another text, split in the same way."""
 
     def __init__(self, split: SplitText, runs: Runs, twin: "TextWords | None" = None) -> None:
-        self._split = split
+        self.split = split
         self._runs = runs
         super().__init__(
             lambda: runs.counts(split),
             twin,
-            None if twin is None else lambda: runs.difference(split, twin._split),
+            None if twin is None else lambda: runs.difference(split, twin.split),
         )
 
     @cached_property
     def counts(self) -> Counts:
         """Word → how often it occurs."""
         twin = self._twin
-        if isinstance(twin, TextWords) and self._runs.are_close(self._split, twin._split):
+        if isinstance(twin, TextWords) and self._runs.are_close(self.split, twin.split):
             return added_up(twin.counts, self.difference)
         return self._count()
 
     def _first(self, number: int) -> list[tuple[bytes, int]]:
         if self._runs.length == 1:
             return super()._first(number)
-        first = first_runs(self._runs, self._split, _Unchanged(), number)
+        first = first_runs(self._runs, self.split, _Unchanged(), number)
         return super()._first(number) if first is None else first
 
     def _made(self, change: Change, twin: WordSet | None) -> WordSet:
         made = super()._made(change, twin)
         if self._runs.length > 1 and change.is_bytewise:
-            return _ChangedRuns(self._split, self._runs, change, made)
+            return _ChangedRuns(self.split, self._runs, change, made)
         return made
 
 
