@@ -29,6 +29,7 @@ def example(
     """Return random weights and rows for them."""
     random = np.random.default_rng(seed)
     inputs = random.random((rows, sizes[0]), np.float32)
+    inputs[:, 1] = 0  # as many of the core's inputs are in every row
     wanted = (random.random((rows, sizes[-1])) < 0.5).astype(np.float32)
     weights = [random.normal(size=(a + 1, b)).astype(np.float32) for a, b in pairwise(sizes)]
     return weights, TrainingRows(inputs, wanted)
