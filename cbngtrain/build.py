@@ -163,11 +163,20 @@ class Scratch:
 
     @contextmanager
     def directory(self, name: str) -> Iterator[Path]:
-        """Give an empty directory whose name begins with *name*; it goes when the block ends."""
-        self._root.mkdir(parents=True, exist_ok=True)
+        """
+        Give an empty directory whose name begins with *name*; it goes when the block ends.
+
+        Raises:
+            DispatchError: The file system refused what the block did, since it is full perhaps.
+        """
         prefix = name.replace("/", "-").replace(":", "-")[:60]
-        with tempfile.TemporaryDirectory(prefix=f"{prefix}-", dir=self._root) as path:
-            yield Path(path)
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f"{prefix}-", dir=self._root) as path:
+                yield Path(path)
+        except OSError as error:
+            where = error.filename or self._root
+            raise DispatchError(f"{name}: {error.strerror or error} ({where})") from error
 
     def clear(self) -> None:
         """Remove what dead builds left; call it only while no other build can be at work here."""

@@ -12,6 +12,7 @@ import pytest
 
 from cbngtrain.build import (
     Build,
+    Scratch,
     changes,
     one_at_a_time,
     read_reference,
@@ -244,6 +245,19 @@ def test_publishing_refuses_what_does_not_belong_together(place: Place):
 
     with pytest.raises(StoreError, match=r"ann:one was made from another main_ann_train.dat"):
         publish(place.build, place.plan.edit_set("one"))
+
+
+def test_full_disk_is_one_sentence(tmp_path: Path):
+    """What the file system refuses in a scratch directory says what, why and where."""
+    scratch = Scratch(tmp_path / "scratch")
+
+    with (
+        pytest.raises(DispatchError, match=r"ann:one: No space left on device \(.*scratch\)"),
+        scratch.directory("ann:one"),
+    ):
+        Path("/dev/full").write_bytes(b"more than nothing")
+
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_changes_names_what_differs():
