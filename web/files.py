@@ -33,6 +33,10 @@ _TYPES = {
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
+_POLICY = "default-src 'none'; sandbox"
+_PICTURE = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""A plot that is an SVG has styles of its own, and so has a browser's view of any picture."""
+
 _SMALL = 64 << 10  # bytes up to which a file is read: cheaper than having the kernel send it
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
@@ -133,7 +137,7 @@ def _describe(resp: falcon.Response, file: File) -> None:
     kind = _TYPES.get(PurePosixPath(file.name).suffix.lower(), BINARY) if file.name else BINARY
     resp.content_type = kind
     resp.set_header("Accept-Ranges", "bytes")
-    resp.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
+    resp.set_header("Content-Security-Policy", _PICTURE if kind.startswith("image/") else _POLICY)
     if file.name:
         resp.set_header("Content-Disposition", _disposition(file.name, kind))
 
