@@ -1,5 +1,7 @@
 """The service behind a proxy that buffers, as on Toolforge: Debian's nginx."""
 
+import getpass
+import grp
 import os
 import shutil
 import socket
@@ -24,6 +26,7 @@ pytestmark = [
 
 CONFIGURATION = """
 daemon off;
+user {user} {group};
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
@@ -52,7 +55,8 @@ def nginx(folder: Path, behind: int) -> Iterator[int]:
     """Run nginx in front of a port; give its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
-    told = CONFIGURATION.format(folder=folder, port=port, behind=behind)
+    who = {"user": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
+    told = CONFIGURATION.format(folder=folder, port=port, behind=behind, **who)
     (folder / "nginx.conf").write_text(told)
     assert NGINX is not None
     process = subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"])
