@@ -44,17 +44,20 @@ WordCounts = dict[bytes, tuple[int, int]]
 """Word → edits with it that were good, and that were bad."""
 
 
-def vandalism_share(words: Mapping[bytes, tuple[int, int]]) -> list[float]:
+def vandalism_shares(words: Mapping[bytes, tuple[int, int]]) -> dict[tuple[int, int], float]:
     """
-    Return, per word, p = (b/B) / (b/B + g/G), all in 32-bit floats.
+    Return p = (b/B) / (b/B + g/G), all in 32-bit floats, for each (g, b) that a word has.
 
-    Each is in 0…1; NaN where the edits are all good or all bad.
+    Each is in 0…1; NaN where the edits are all good or all bad. Most words share their counts
+    with many others, so this is much shorter than the words.
     """
+    counts = list(set(words.values()))
     good_total, bad_total = _float32(words[EDIT_TOTALS])
-    good = _float32(_quotient(g, good_total) for g in _float32(g for g, _ in words.values()))
-    bad = _float32(_quotient(b, bad_total) for b in _float32(b for _, b in words.values()))
+    good = _float32(_quotient(g, good_total) for g in _float32(g for g, _ in counts))
+    bad = _float32(_quotient(b, bad_total) for b in _float32(b for _, b in counts))
     both = _float32(b + g for b, g in zip(bad, good, strict=True))
-    return _float32(starmap(_quotient, zip(bad, both, strict=True))).tolist()
+    shares = _float32(starmap(_quotient, zip(bad, both, strict=True)))
+    return dict(zip(counts, shares, strict=True))
 
 
 def pruned(words: WordCounts) -> WordCounts:
@@ -64,12 +67,14 @@ def pruned(words: WordCounts) -> WordCounts:
     A word goes if ``|0.5 - p| < MIN_DEVIATION`` in 32-bit floats or it has fewer than `MIN_EDITS`
     edits; one whose p is NaN stays, as in the native core.
     """
-    deviations = _float32(abs(0.5 - share) for share in vandalism_share(words))
-    return {
-        word: counts
-        for (word, counts), deviation in zip(words.items(), deviations, strict=True)
-        if word == EDIT_TOTALS or (sum(counts) >= MIN_EDITS and not deviation < MIN_DEVIATION)
+    shares = vandalism_shares(words)
+    deviations = _float32(abs(0.5 - share) for share in shares.values())
+    kept = {
+        counts
+        for counts, deviation in zip(shares, deviations, strict=True)
+        if sum(counts) >= MIN_EDITS and not deviation < MIN_DEVIATION
     }
+    return {word: counts for word, counts in words.items() if counts in kept or word == EDIT_TOTALS}
 
 
 def write_database(path: Path, words: Mapping[bytes, tuple[int, int]]) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cbngtrain.engine.bayes import EDIT_TOTALS, WordCounts, read_database, vandalism_share
+from cbngtrain.engine.bayes import EDIT_TOTALS, WordCounts, read_database, vandalism_shares
 from cbngtrain.engine.errors import EngineError
 
 USAGE = "usage: print_bayes_db FILE.db"
@@ -39,11 +39,12 @@ def database_text(words: WordCounts) -> bytes:
     """
     Return the lines ``word score good bad``, by score, then word; the totals are left out.
 
-    The score is p as in `vandalism_share`, written as C++ streams do ("%g"; NaN is "-nan").
+    The score is p as in `vandalism_shares`, written as C++ streams do ("%g"; NaN is "-nan").
     """
-    scores = (_NAN if math.isnan(share) else share for share in vandalism_share(words))
+    shares = vandalism_shares(words)
+    scores = {counts: _NAN if math.isnan(p) else p for counts, p in shares.items()}
     entries = sorted(
-        (score, word) for score, word in zip(scores, words, strict=True) if word != EDIT_TOTALS
+        (scores[counts], word) for word, counts in words.items() if word != EDIT_TOTALS
     )
     return b"".join(
         b"%b %b %d %d\n" % (word, b"-nan" if score == _NAN else b"%g" % score, *words[word])

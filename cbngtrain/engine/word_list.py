@@ -70,11 +70,12 @@ def counted_plain_lines(data: bytes, least: int) -> WordCounts:
     with a word, one kind must be half of them.
     """
     lines = Counter(data.split(b"\n"))
-    often = [line for line, count in lines.items() if 2 * count >= least]
-    words = {line[2:] for line in often} | {EDIT_TOTALS}
+    words = {line[2:] for line, count in lines.items() if count > (least - 1) // 2}
+    words.add(EDIT_TOTALS)
     words.discard(b"")  # of empty lines, and lines without a word
-    counts = {word: (lines[b"0 " + word], lines[b"1 " + word]) for word in words}
-    return {word: (good, bad) for word, (good, bad) in counts.items() if good or bad}
+    times = lines.get  # twice as fast as lines[…], which asks Counter for what is missing
+    counts = {word: (times(b"0 " + word, 0), times(b"1 " + word, 0)) for word in words}
+    return {word: edits for word, edits in counts.items() if sum(edits)}
 
 
 def _is_plain(data: bytes) -> bool:
