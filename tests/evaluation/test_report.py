@@ -1,0 +1,241 @@
+"""``report``: what it writes and says, and how it fails."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cbngtrain.evaluation.__main__ import USAGE, main
+from cbngtrain.evaluation.metrics import metrics
+from cbngtrain.evaluation.options import Options
+from cbngtrain.evaluation.scores import Trial
+from tests.conftest import ROOT
+from tests.evaluation.trials import drawn, trial, validate, written
+
+OPTIONS = Options(edit_set="Alpha", instance="2026-01-02 03:04:05", bootstrap=100)
+FEW = "of the trial's edits are"
+
+DEGENERATE = {
+    "no edits": (trial([], []), "the trial has no edits"),
+    "no vandalism": (trial([], [0.1, 0.9]), "the trial has no vandalism"),
+    "no constructive edits": (trial([0.1, 0.9], []), "the trial has no constructive edits"),
+    "one edit": (trial([0.5], []), "the trial has no constructive edits"),
+    "all scores equal": (trial([0.5] * 20, [0.5] * 20), "all scores are equal"),
+    "one edit of each": (trial([0.9], [0.1]), f"only 1 {FEW} vandalism"),
+    "nothing overlaps": (trial([0.9] * 20, [0.1] * 20), "the classes do not overlap"),
+}
+
+
+@pytest.mark.parametrize(("of", "said"), DEGENERATE.values(), ids=DEGENERATE.keys())
+def test_a_degenerate_trial_is_described(of: Trial, said: str):
+    """Instead of NaN there is a reason, and a warning says it in a sentence."""
+    result = metrics(of, OPTIONS, overlap=None)
+
+    validate(result, "metrics")
+    json.dumps(result, allow_nan=False)
+    assert any(said in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize("name", ["no edits", "no vandalism", "no constructive edits", "one edit"])
+def test_what_needs_both_classes_says_what_is_lacking(name: str):
+    """A number that there cannot be is null, with the reason."""
+    of, reason = DEGENERATE[name]
+
+    result = metrics(of, OPTIONS, overlap=None)
+
+    assert result["roc_auc"] == {"value": None, "reason": reason}
+    assert {json.dumps(row["recall"]) for row in result["at_rates"]} == {
+        json.dumps({"value": None, "reason": reason})
+    }
+
+
+def test_figures_of_a_real_trial_follow_the_schema():
+    """All numbers, with intervals that hold them."""
+    result = metrics(drawn(300, 400), OPTIONS, overlap=0)
+
+    validate(result, "metrics")
+    figures = list(_figures(result))
+    assert len(figures) > 25
+    assert all(each["low"] <= each["value"] <= each["high"] for each in figures)
+
+
+def _figures(value: Any) -> Any:
+    """Every figure with an interval within *value*."""
+    children = value.values() if isinstance(value, dict) else value
+    if isinstance(value, dict) and "method" in value:
+        yield value
+    elif isinstance(value, dict | list):
+        for child in children:
+            yield from _figures(child)
+
+
+def test_what_the_trial_report_says_is_said_here_too():
+    """Confusion at the live threshold, by hand."""
+    result = metrics(trial([0.9, 0.85, 0.2], [0.86, 0.1, 0.2, 0.3]), OPTIONS, overlap=None)
+
+    live = result["at_live_threshold"]
+    assert live["confusion"] == {
+        "true_positives": 2, "false_positives": 1, "false_negatives": 1, "true_negatives": 3,
+    }  # fmt: skip
+    assert live["recall"]["value"] == pytest.approx(2 / 3)
+    assert live["precision"]["value"] == pytest.approx(2 / 3)
+    assert live["precision_at_share"]["value"] == pytest.approx(
+        0.034 * 2 / 3 / (0.034 * 2 / 3 + 0.966 / 4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("constructive", "too_few"),
+    [(299, 5), (300, 4), (600, 3), (1200, 2), (3000, 1), (29_999, 1), (30_000, 0)],
+)
+def test_too_few_constructive_edits_are_told_per_rate(constructive: int, too_few: int):
+    """Below 3 / rate there is nothing to be said at a rate."""
+    of = trial([0.9] * 20, [0.1] * (constructive - 1) + [0.95])
+
+    result = metrics(of, OPTIONS, overlap=None)
+
+    assert len([each for each in result["warnings"] if "are too few for" in each]) == too_few
+    assert [row["enough_constructive"] for row in result["at_rates"]].count(False) == too_few
+
+
+def test_a_rate_that_no_threshold_keeps_is_told():
+    """The highest score is a constructive edit's: nothing is caught, and a warning says why."""
+    result = metrics(trial([1.0] * 20, [1.0] + [0.0] * 19), OPTIONS, overlap=None)
+
+    assert result["at_rates"][0]["threshold"] is None
+    assert result["at_rates"][0]["recall"]["value"] == 0
+    assert result["at_rates"][0]["precision_at_share"]["reason"] == "nothing is caught"
+    assert any("no threshold keeps a false positive rate of 1 %" in w for w in result["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overlap"),
+    [
+        pytest.param([], None, id="nobody told"),
+        pytest.param(["--overlap", "3"], 3, id="told"),
+        pytest.param(["--train-ids", "train"], 2, id="names of training edits"),
+        pytest.param(["--train-ids", "train", "--trial-ids", "trial"], 1, id="of both"),
+    ],
+)
+def test_overlap_of_training_and_trial(tmp_path: Path, arguments: list[str], overlap: int | None):
+    """It is told, or counted, or unknown."""
+    written(drawn(5, 5), tmp_path / "details.txt")
+    (tmp_path / "train").write_text("1\n5\n99\n", encoding="utf-8")
+    (tmp_path / "trial").write_text("99\n98\n", encoding="utf-8")
+
+    ended = run("report", "--details", "details.txt", "--out", "out", *arguments, cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+    assert metrics_in(tmp_path / "out")["overlap"]["edits"] == overlap
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path):
+    """Every file, whenever and wherever it is made."""
+    details = written(drawn(60, 80), tmp_path / "details.txt")
+
+    for name in ("one", "two"):
+        ended = run("report", "--details", str(details), "--out", name, cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert "metrics.json" in files(tmp_path / "one")
+
+
+def test_the_table_is_for_people(tmp_path: Path, capsys):
+    """One line per question, and the warnings."""
+    details = written(drawn(60, 80), tmp_path / "details.txt")
+
+    status = main(["report", "--details", str(details), "--edit-set", "Alpha", "--table"])
+
+    printed = capsys.readouterr().out
+    assert status == 0
+    assert printed.startswith("Alpha: 140 edits: 60 vandalism, 80 constructive\n")
+    assert "ROC AUC" in printed
+    assert "warning: 80 constructive edits are too few" in printed
+
+
+def test_a_table_of_nothing_is_printed_too(tmp_path: Path, capsys):
+    """Dashes stand for what there is not."""
+    (tmp_path / "details.txt").touch()
+
+    status = main(["report", "--details", str(tmp_path / "details.txt"), "--table"])
+
+    assert status == 0
+    assert "warning: the trial has no edits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param([], "required: --details", id="no details"),
+        pytest.param(["--details", "gone.txt"], "nothing to do", id="nothing to do"),
+        pytest.param(["--details", "gone.txt", "--out", "out"], "No such file", id="no file"),
+        pytest.param(["--details", "bad.txt", "--out", "out"], "bad.txt: line 2: ", id="bad line"),
+        pytest.param(["--details", "good.txt", "--out", "good.txt"], "File exists", id="no folder"),
+        pytest.param(
+            ["--details", "good.txt", "--table", "--share", "1"], "--share: 1.0", id="share"
+        ),
+        pytest.param(
+            ["--details", "good.txt", "--table", "--bootstrap", "9"], "at least 100", id="bootstrap"
+        ),
+        pytest.param(
+            ["--details", "good.txt", "--table", "--overlap", "9"], "--overlap: ", id="overlap"
+        ),
+        pytest.param(["--details", "good.txt", "--table", "--seed", "-1"], "negative", id="seed"),
+        pytest.param(["--nonsense"], "report: ", id="unknown option"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch, capsys, arguments: list[str], said: str
+):
+    """Exit status 2, and no output."""
+    monkeypatch.chdir(tmp_path)
+    good = written(drawn(2, 2), tmp_path / "good.txt").read_text(encoding="utf-8")
+    (tmp_path / "bad.txt").write_text(good.replace("editid=2", "id=2"), encoding="utf-8")
+
+    status = main(["report", *arguments])
+
+    told = capsys.readouterr()
+    assert status == 2
+    assert told.out == ""
+    assert told.err.startswith("report: ")
+    assert told.err.count("\n") == 1
+    assert said in told.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.txt", "good.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [([], 2), (["--help"], 0), (["nonsense"], 2)], ids=str
+)
+def test_usage_is_told(arguments: list[str], status: int, capsys):
+    """Without a program, on request, and for a program that there is not."""
+    assert main(arguments) == status
+
+    told = capsys.readouterr()
+    assert USAGE in told.out + told.err
+
+
+def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the program as a build does, with few samples."""
+    command = [sys.executable, "-W", "error", "-m", "cbngtrain.evaluation", *arguments]
+    return subprocess.run(
+        [*command, "--bootstrap", "100"],
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(cwd)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def metrics_in(folder: Path) -> Any:
+    """What ``metrics.json`` says."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The files in *folder*."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -1,0 +1,64 @@
+"""Trials for the tests of the evaluation."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+from hypothesis import strategies as st
+
+from cbngtrain.evaluation.scores import Trial
+from tests.conftest import ROOT
+
+EVALUATION = ROOT / "cbngtrain" / "evaluation"
+
+
+def trial(vandalism: Sequence[float], constructive: Sequence[float]) -> Trial:
+    """A trial with these scores, named by numbers from 1."""
+    number = len(vandalism) + len(constructive)
+    truths = np.arange(number) < len(vandalism)
+    scores = np.array([*vandalism, *constructive], float)
+    return Trial(tuple(map(str, range(1, number + 1))), truths, scores)
+
+
+def drawn(
+    vandalism: int, constructive: int, seed: int = 1, *, shift: float = 2.0, digits: int = 6
+) -> Trial:
+    """A trial whose classes are two normal distributions, seen through a logistic curve."""
+    random = np.random.default_rng(seed)
+    at = np.concatenate(
+        [random.normal(shift / 2, 1, vandalism), random.normal(-shift / 2, 1, constructive)]
+    )
+    scores = np.round(1 / (1 + np.exp(-at)), digits)
+    return trial(scores[:vandalism].tolist(), scores[vandalism:].tolist())
+
+
+def details(of: Trial) -> str:
+    """The trial as the core writes it."""
+    return "".join(
+        f"editid={name}, isvandalism={'true' if bad else 'false'}, score={score!r}, "
+        f"main_bayes_score=0, main_ann_score={score!r}\n"
+        for name, bad, score in zip(of.ids, of.vandalism, of.scores.tolist(), strict=True)
+    )
+
+
+def written(of: Trial, path: Path) -> Path:
+    """The trial as a file."""
+    path.write_text(details(of), encoding="utf-8")
+    return path
+
+
+def validate(value: Any, name: str) -> None:
+    """Fail where *value* is not what the schema called *name* describes."""
+    schema = json.loads((EVALUATION / f"{name}.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(value)
+
+
+scores = st.lists(st.integers(0, 20).map(lambda twentieth: twentieth / 20), min_size=1, max_size=30)
+"""A class's scores, with ties."""
+
+trials = st.builds(trial, scores, scores)
+"""Trials with edits of both classes."""
