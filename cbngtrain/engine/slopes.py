@@ -243,7 +243,7 @@ _BENDS, _OUTERMOST, _JUMP = _bends()
 
 _FAR = 2 * _JUMP  # further than the jump, so that the last clip makes it exactly 0 or 1
 
-_ENDLESS = np.float32(1e30)  # makes any distance beyond the outermost corner larger than the jump
+_ENDLESS = np.float32(1e6)  # makes the least distance beyond the outermost corner exceed the jump
 
 
 def stepwise(sums: Floats, out: Floats, scratch: Floats) -> None:
