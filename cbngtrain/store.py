@@ -21,8 +21,10 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -48,6 +50,8 @@ log = logging.getLogger(__name__)
 RENEW_AFTER = 3600  # seconds: what is relied upon gets a new time if its own is older
 
 _CHUNK = 1 << 20  # bytes
+_PIECE = 256 << 10  # bytes hashed at once: larger buffers go back to the kernel each time
+_WRITEBACK = 8 << 20  # bytes after which the disk begins to write them
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file
 
 
@@ -497,16 +501,39 @@ def _copy(source: Path, path: Path) -> None:
 
 
 def _copy_hashed(source: Readable, path: Path) -> Digest:
-    """Copy *source* to *path*, synced and read-only; return the sha256 of what was written."""
+    """
+    Copy *source* to *path*, synced and read-only; return the sha256 of what was written.
+
+    A large file is hashed by a second thread while the first one reads and writes, and the disk
+    begins to write long before the end, so that syncing has little left to wait for.
+    """
     sha256 = hashlib.sha256()
-    with path.open("xb") as file:
-        while chunk := source.read(_CHUNK):
-            sha256.update(chunk)
-            file.write(chunk)
-        file.flush()
+    written = begun = 0
+    with path.open("xb", buffering=0) as file, ThreadPoolExecutor(1) as hasher:
+        hashed: Future[None] = Future()
+        hashed.set_result(None)
+        while chunk := source.read(_PIECE):
+            hashed.result()
+            if len(chunk) < _PIECE:
+                sha256.update(chunk)
+            else:
+                hashed = hasher.submit(sha256.update, chunk)
+            written += _write_all(file, chunk)
+            if written - begun >= _WRITEBACK:
+                os.posix_fadvise(file.fileno(), begun, written - begun, os.POSIX_FADV_DONTNEED)
+                begun = written
+        hashed.result()
         os.fchmod(file.fileno(), 0o444)
         os.fsync(file.fileno())
     return Digest(sha256.hexdigest())
+
+
+def _write_all(file: FileIO, chunk: bytes) -> int:
+    """Write *chunk*, however many calls that takes; return its length."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) :]
+    return len(chunk)
 
 
 def _link(part: Path, place: Path) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gunicorn.glogging import Logger
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -31,7 +32,7 @@ backlog = 2048
 keepalive = 75  # seconds: longer than proxies hold a connection open
 timeout = 60  # seconds without a sign of life after which a worker is replaced
 graceful_timeout = 12  # seconds that running transfers have when the service is stopped
-sendfile = True
+# sendfile: used unless it is set, to whatever (gunicorn's own words: --no-sendfile)
 limit_request_line = 8190  # bytes: twenty parts of 200 bytes, percent-encoded, do not fit; few do
 limit_request_fields = 64
 limit_request_field_size = 8190  # bytes
@@ -58,6 +59,9 @@ def on_exit(_server: Any) -> None:
     if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         shutil.rmtree(directory, ignore_errors=True)
 
+
+SocketUnreader.max_body_chunk = 128 << 10
+"""Bytes of a body received at once; gunicorn's 1 MB go back to the kernel, and come anew."""
 
 _STDOUT = 1
 _MOMENT = 2  # milliseconds

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import requests
+from gunicorn.config import Config
 from prometheus_client.parser import text_string_to_metric_families
 
+import web.serving
 from cbngtrain.http_store import HttpStore
 from cbngtrain.step import Artifact, Record, fingerprint_of
 from tests.web.conftest import TOKEN, WRITER, digest_of, serving
@@ -203,3 +205,11 @@ def _peak(master: int) -> int:
     texts = [Path(f"/proc/{pid}/status").read_text() for pid in children]
     peaks = [re.search(r"VmHWM:\s+(\d+) kB", text) for text in texts]
     return max(int(peak[1]) << 10 for peak in peaks if peak)
+
+
+def test_sendfile_is_used():
+    """Large files are sent by the kernel; gunicorn takes any mention of it for a no."""
+    config = Config()
+    for_each = [name for name in vars(web.serving) if name in config.settings]
+    _ = [config.set(name, getattr(web.serving, name)) for name in for_each]
+    assert (config.sendfile, config.worker_class_str) == (True, "web.serving.Worker")
