@@ -34,8 +34,13 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         return 2
     try:
         status: int = importlib.import_module(PROGRAMS[program]).main(args, env)
+        sys.stdout.flush()
     except EngineError as error:
         print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        print(f"{program}: nobody reads what it prints; stopped", file=sys.stderr)
         return 2
     return status
 

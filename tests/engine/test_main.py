@@ -1,0 +1,71 @@
+"""The engine's entry point, and files that appear whole or not at all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cbngtrain.engine.errors import EngineError
+from cbngtrain.engine.output import whole_file
+
+ENGINE = [sys.executable, "-m", "cbngtrain.engine"]
+
+
+@pytest.mark.parametrize(("arguments", "status"), [((), 2), (("--help",), 0), (("nope",), 2)])
+def test_usage_names_the_programs(arguments: tuple[str, ...], status: int):
+    """Without a program, or with one that does not exist, the programs are listed."""
+    ended = subprocess.run([*ENGINE, *arguments], check=False, capture_output=True, text=True)
+
+    assert ended.returncode == status
+    assert "cluebotng,create_bayes_db,print_bayes_db,create_ann" in ended.stdout + ended.stderr
+
+
+def test_closed_standard_output_is_one_line(tmp_path: Path):
+    """A reader that goes away stops the program with one line, and no output is left."""
+    rows = "\n".join(f"{i % 7 / 7} {i % 5 / 5}\n{i % 2}" for i in range(40))
+    (tmp_path / "rows.dat").write_text(f"40 2 1\n{rows}\n")
+    command = " ".join([*ENGINE, "create_ann", "net.fann", "rows.dat", "2000", "0", "3"])
+
+    ended = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | head -c 1"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+
+    assert ended.returncode == 2, ended
+    assert ended.stderr == "create_ann: nobody reads what it prints; stopped\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.dat"]
+
+
+def test_device_is_written_to_and_stays():
+    """What is no regular file is not replaced; when it is full, that is an error."""
+    with (
+        pytest.raises(EngineError, match="/dev/full: cannot be written: No space left on device"),
+        whole_file(Path("/dev/full")) as file,
+    ):
+        file.write(b"more than nothing")
+
+    assert Path("/dev/full").is_char_device()
+
+
+def test_directory_is_not_replaced(tmp_path: Path):
+    """A directory under the output's name is an error."""
+    with pytest.raises(EngineError, match="Is a directory"), whole_file(tmp_path):
+        pass
+
+    assert tmp_path.is_dir()
+
+
+def test_block_that_fails_leaves_the_old_file(tmp_path: Path):
+    """What raises in the block leaves what stood there, and nothing beside it."""
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    with pytest.raises(ZeroDivisionError), whole_file(path) as file:
+        file.write(b"%d" % (1 // 0))
+
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
