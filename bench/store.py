@@ -1,0 +1,344 @@
+"""
+``python -m bench.store``: how fast is the file service, beside nginx on the same files?
+
+GET and PUT of 200 MB, one at a time; GET and PUT of 4 KB with 8 clients. Both servers run at once
+and take turns, round after round, so that what else the machine does hits both; each gets its
+median, and the median of the rounds' ratios. The client is one thread on raw sockets, the same for
+both. nginx neither hashes nor syncs what it is sent.
+"""
+
+import argparse
+import hashlib
+import os
+import platform
+import re
+import secrets
+import selectors
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LARGE = 200 << 20  # bytes
+SMALL = 4 << 10  # bytes
+CLIENTS = 8
+TOKEN = "bench"
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+
+CONFIGURATION = """
+daemon off; worker_processes auto; pid {folder}/pid; error_log {folder}/error.log;
+user {user};
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; client_max_body_size 0;
+  client_body_temp_path {store}/nginx/body; proxy_temp_path {folder}/p;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  server {{
+    listen 127.0.0.1:{port};
+    root {store};
+    location /nginx/ {{ dav_methods PUT; create_full_put_path on; }}
+  }}
+}}
+"""
+
+
+@dataclass
+class Server:
+    """
+    One of the two.
+
+    Attributes:
+        name: What it is called in the table.
+        port: Where it listens.
+        get: The path of a blob.
+        put: Where a blob is put.
+    """
+
+    name: str
+    port: int
+    get: Callable[[str], str]
+    put: Callable[[str], str]
+    times: dict[str, list[float]] = field(default_factory=dict)
+
+
+# Servers -----------------------------------------------------------------------------------------
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _running(command: Sequence[str], port: int, env: dict[str, str]) -> Iterator[int]:
+    """Run a server until the block ends; give its process."""
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            _wait(port)
+            yield process.pid
+        finally:
+            process.terminate()
+
+
+def _wait(port: int) -> None:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError(port)
+
+
+@contextmanager
+def _service(store: Path) -> Iterator[tuple[Server, int]]:
+    """Run the file service."""
+    port = _free_port()
+    command = [sys.executable, "-m", "cbngtrain.cli", "run-file-api",
+               "--base-dir", str(store), "--bind", f"127.0.0.1:{port}"]  # fmt: skip
+    env = {"PATH": os.environ["PATH"], "FILE_API_KEY": TOKEN}  # noqa: TID251 - a bench's own
+    with _running(command, port, env) as pid:
+        yield Server("file service", port, lambda d: f"/cas/{d}", lambda d: f"/cas/{d}"), pid
+
+
+@contextmanager
+def _nginx(store: Path, folder: Path) -> Iterator[Server]:
+    """Run nginx over the same directory."""
+    assert NGINX, "there is no nginx: apt-get install nginx-light"
+    port = _free_port()
+    (store / "nginx").mkdir()
+    user = "root root" if os.getuid() == 0 else "nobody"
+    told = CONFIGURATION.format(folder=folder, store=store, port=port, user=user)
+    (folder / "nginx.conf").write_text(told)
+    with _running([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")], port, {}):
+        yield Server("nginx", port, lambda d: f"/cas/{d[:2]}/{d}", lambda d: f"/nginx/{d}")
+
+
+# Client ------------------------------------------------------------------------------------------
+
+
+def _head(method: str, path: str, length: int | None = None) -> bytes:
+    """The head of a request."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: bench", f"Authorization: Bearer {TOKEN}"]
+    lines += [] if length is None else [f"Content-Length: {length}"]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def _status_and_length(head: bytes) -> tuple[int, int]:
+    """What an answer's head says."""
+    length = re.search(rb"(?i)content-length: *(\d+)", head)
+    return int(head[9:12]), int(length[1]) if length else 0
+
+
+def _answered(line: socket.socket) -> None:
+    """Read one answer to its end."""
+    buffer = bytearray(1 << 20)
+    got = line.recv(65536)
+    while b"\r\n\r\n" not in got:
+        got += line.recv(65536)
+    head, _, rest = got.partition(b"\r\n\r\n")
+    status, length = _status_and_length(head)
+    assert 200 <= status < 300, head
+    left = length - len(rest)
+    while left > 0:
+        left -= line.recv_into(buffer)
+
+
+def get_large(server: Server, digest: str) -> float:
+    """Seconds to get a blob."""
+    with socket.create_connection(("127.0.0.1", server.port)) as line:
+        began = time.perf_counter()
+        line.sendall(_head("GET", server.get(digest)))
+        _answered(line)
+        return time.perf_counter() - began
+
+
+def put_large(server: Server, digest: str, path: Path) -> float:
+    """Seconds to put a blob."""
+    with socket.create_connection(("127.0.0.1", server.port)) as line, path.open("rb") as file:
+        began = time.perf_counter()
+        line.sendall(_head("PUT", server.put(digest), path.stat().st_size))
+        line.sendfile(file)
+        _answered(line)
+        return time.perf_counter() - began
+
+
+def many(server: Server, requests: Sequence[bytes], seconds: float) -> float:
+    """
+    Requests per second of 8 clients, each sending its next request when it has its answer.
+
+    It ends when *seconds* are over or when all *requests* were answered once.
+    """
+    selector = selectors.DefaultSelector()
+    lines = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(CLIENTS)]
+    left = iter(requests)
+    for line in lines:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        selector.register(line, selectors.EVENT_READ, _Awaited())
+        line.sendall(next(left))
+    began, done, busy = time.perf_counter(), 0, CLIENTS
+    while busy:
+        for key, _ in selector.select():
+            line = lines[lines.index(key.fileobj)]  # type: ignore[arg-type] # we registered it
+            if not _is_whole(line, key.data):
+                continue
+            done += 1
+            request = next(left, None) if time.perf_counter() - began < seconds else None
+            if request is None:
+                selector.unregister(line)
+                busy -= 1
+            else:
+                line.sendall(request)
+    took = time.perf_counter() - began
+    for line in lines:
+        line.close()
+    return done / took
+
+
+@dataclass
+class _Awaited:
+    """An answer on its way: what came of its head, and the bytes of its body that are to come."""
+
+    head: bytes = b""
+    left: int = 0
+
+
+def _is_whole(line: socket.socket, answer: _Awaited) -> bool:
+    """Read what is there; return whether the answer is whole now."""
+    got = line.recv(65536)
+    assert got, "the server closed the connection"
+    if answer.left:
+        answer.left -= len(got)
+        return not answer.left
+    head, found, rest = (answer.head + got).partition(b"\r\n\r\n")
+    answer.head = b"" if found else head
+    if not found:
+        return False
+    status, length = _status_and_length(head)
+    assert 200 <= status < 300, head
+    answer.left = length - len(rest)
+    return not answer.left
+
+
+# Rounds ------------------------------------------------------------------------------------------
+
+
+class Bench:
+    """What is put and got, and where."""
+
+    def __init__(self, store: Path, folder: Path) -> None:
+        self.store, self.folder = store, folder
+        self.large = folder / "large"
+        with self.large.open("wb") as file:
+            for _ in range(LARGE >> 20):
+                file.write(secrets.token_bytes(1 << 20))
+        with self.large.open("rb") as file:
+            self.large_digest = hashlib.file_digest(file, "sha256").hexdigest()
+
+    def round(self, server: Server, small: str, seconds: float) -> dict[str, float]:
+        """One round on one server: megabytes and requests per second."""
+        self._clear()
+        put = put_large(server, self.large_digest, self.large)
+        place = self.store / "cas" / self.large_digest[:2]
+        if server.name == "nginx":
+            place.mkdir(exist_ok=True)
+            (self.store / "nginx" / self.large_digest).rename(place / self.large_digest)
+        get_large(server, self.large_digest)
+        get = statistics.median(get_large(server, self.large_digest) for _ in range(3))
+        gets = [_head("GET", server.get(small))] * 1_000_000
+        blobs = [secrets.token_bytes(SMALL) for _ in range(3000)]
+        puts = [
+            _head("PUT", server.put(hashlib.sha256(blob).hexdigest()), SMALL) + blob
+            for blob in blobs
+        ]
+        return {
+            "PUT 200 MB, MB/s": LARGE / 1e6 / put,
+            "GET 200 MB, MB/s": LARGE / 1e6 / get,
+            "GET 4 KB, 8 clients, 1/s": many(server, gets, seconds),
+            "PUT 4 KB, 8 clients, 1/s": many(server, puts, seconds),
+        }
+
+    def _clear(self) -> None:
+        (self.store / "cas" / self.large_digest[:2] / self.large_digest).unlink(missing_ok=True)
+
+
+def memory(master: int) -> float:
+    """The most memory, in MB, that a worker ever had."""
+    children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    texts = [Path(f"/proc/{pid}/status").read_text() for pid in children]
+    return max(int(peak) / 1024 for text in texts for peak in re.findall(r"VmHWM:\s+(\d+)", text))
+
+
+def cost_of_syncing(folder: Path) -> tuple[float, float]:
+    """Seconds to write 200 MB to the store's disk, and to wait until they are on it."""
+    piece = secrets.token_bytes(1 << 20)
+    began = time.perf_counter()
+    with (folder / "synced").open("wb", buffering=0) as file:
+        for _ in range(LARGE >> 20):
+            file.write(piece)
+        written = time.perf_counter()
+        os.fsync(file.fileno())
+    return written - began, time.perf_counter() - written
+
+
+def main() -> None:
+    """Run it and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2, help="for each kind of small request")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-store-") as path:
+        folder = Path(path)
+        store = folder / "store"
+        store.mkdir(mode=0o755)
+        with _service(store) as (service, pid), _nginx(store, folder) as nginx:
+            _report(Bench(store, folder), (service, nginx), pid, arguments)
+
+
+def _report(
+    bench: Bench, servers: tuple[Server, Server], pid: int, arguments: argparse.Namespace
+) -> None:
+    """Run all rounds and print what came out."""
+    blob = secrets.token_bytes(SMALL)
+    small = hashlib.sha256(blob).hexdigest()
+    many(servers[0], [_head("PUT", f"/cas/{small}", SMALL) + blob] * CLIENTS, 1)
+    many(servers[0], [_head("GET", servers[0].get(small))] * 200, 1)
+    before = memory(pid)
+    for _ in range(arguments.rounds):
+        for server in servers:
+            for name, speed in bench.round(server, small, arguments.seconds).items():
+                server.times.setdefault(name, []).append(speed)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+          f"Python {platform.python_version()}, {arguments.rounds} rounds")  # fmt: skip
+    print(f"{'':28}{'file service':>14}{'nginx':>10}{'ratio':>8}   lowest to highest ratio")
+    ours, theirs = (server.times for server in servers)
+    for name, speeds in ours.items():
+        print(_row(name, speeds, theirs[name]))
+    write, sync = cost_of_syncing(bench.folder)
+    print(f"memory of a worker: {before:.0f} MB before, {memory(pid):.0f} MB at most")
+    print(f"200 MB written at once to this disk: {write:.2f} s, and {sync:.2f} s to sync them")
+
+
+def _row(name: str, ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """A line of the table."""
+    ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+    medians = f"{statistics.median(ours):14.0f}{statistics.median(theirs):10.0f}"
+    spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+    return f"{name:28}{medians}{statistics.median(ratios):8.2f}   {spread}"
+
+
+if __name__ == "__main__":
+    main()
