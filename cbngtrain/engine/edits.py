@@ -8,6 +8,7 @@ only while ``</WPEdit>`` is nothing but an end tag; where comments or CDATA migh
 (``<!``, ``<?``) expat finds the ends of the edits.
 """
 
+import codecs
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from cbngtrain.engine.errors import FormatError
 
 CORE_READS = 1024  # bytes: the native core's position in the file is a multiple of them
 INT_LIMIT = 2**31  # the core keeps numbers in 32 bits
+SHOWN = 40  # bytes of a value in a message
 
 ROOT = "wpeditset"
 EDIT = "wpedit"
@@ -73,7 +75,7 @@ class Edit:
     def place(self) -> str:
         """``EditID 4711``, or the line where the edit begins if it has none, for messages."""
         if name := self.properties.get("editid"):
-            return f"EditID {name.decode('utf-8')}"
+            return f"EditID {_shown(name.decode())}"
         with self.path.open("rb") as file:
             line = file.read(self.offset).count(b"\n") + 1
         return f"line {line}"
@@ -111,7 +113,10 @@ class EditSet:
     def _root(self) -> str:
         """The name of the outermost element, if the file begins with it or a declaration."""
         with self.path.open("rb") as file:
-            match = _ROOT.match(file.read(_BLOCK))
+            head = file.read(_BLOCK)
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise FormatError(self.path, "line 1", "is not encoded in UTF-8")
+        match = _ROOT.match(head)
         return match[1].decode("utf-8", "replace") if match else ROOT
 
     def _cuts(self, size: int) -> Iterator[tuple[int, int]]:
@@ -276,17 +281,22 @@ def _string(value: str) -> bytes:
     return value.replace("\r", "").encode()
 
 
+def _shown(value: str) -> str:
+    """The beginning of a value, on one line."""
+    return " ".join(value[:SHOWN].split())
+
+
 def _integer(value: str) -> int:
     """What C's ``atoi`` makes of it, where that is well-defined and makes sense in an edit."""
     if not value.strip():
         return 0
     match = _ATOI.match(value)
     if match is None:
-        raise ValueError(f'"{value[:40]}" is not a number')
-    number = int(match[1])
-    if not 0 <= number < INT_LIMIT:
-        raise ValueError(f"{number} is not between 0 and {INT_LIMIT - 1}")
-    return number
+        raise ValueError(f'"{_shown(value)}" is not a number')
+    digits = match[1]
+    if len(digits) > SHOWN or not 0 <= int(digits) < INT_LIMIT:
+        raise ValueError(f"{_shown(digits)} is not between 0 and {INT_LIMIT - 1}")
+    return int(digits)
 
 
 def _number(value: str) -> float:
@@ -294,14 +304,14 @@ def _number(value: str) -> float:
         return 0.0
     match = _ATOF.match(value)
     if match is None:
-        raise ValueError(f'"{value[:40]}" is not a number')
+        raise ValueError(f'"{_shown(value)}" is not a number')
     return float(np.float32(match[1]))
 
 
 def _boolean(value: str) -> bool:
     word = value.lower()
     if word not in TRUE | FALSE:
-        raise ValueError(f'"{value[:40]}" is neither true nor false')
+        raise ValueError(f'"{_shown(value)}" is neither true nor false')
     return word in TRUE
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cbngtrain.engine import report
 from cbngtrain.engine.configuration import Block
 from cbngtrain.engine.dumps import Copier, Files
+from cbngtrain.engine.errors import FormatError
 from cbngtrain.engine.report import c_float
 from cbngtrain.engine.table import Link, Table
 from cbngtrain.engine.words import WordSet
@@ -157,6 +158,9 @@ class TrialReport:
         """Names, truths and scores."""
         truths = table.required(self.truth, bool)
         ids = table.required(self.id, bytes) if self.id else [b""] * len(truths)
+        for edit, name in zip(table.edits, ids, strict=True):
+            if self.id and not name:
+                raise FormatError(table.path, edit.place, f"the edit's {self.id} is empty")
         scores = np.asarray(table.required(self.score), np.float32)
         return ids, truths, scores.tolist()
 

@@ -1,0 +1,173 @@
+"""POSIX regular expressions, against libc's own."""
+
+import ctypes
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cbngtrain.engine import posix, regex
+from cbngtrain.engine.automaton import Automaton
+
+REG_EXTENDED, REG_ICASE, REG_NEWLINE = 1, 2, 4  # glibc's regex.h
+libc = ctypes.CDLL(None)
+
+
+class _Match(ctypes.Structure):
+    _fields_ = (("begin", ctypes.c_int), ("end", ctypes.c_int))
+
+
+def matches(pattern: bytes, flags: str, text: bytes) -> list[tuple[int, int]]:
+    """What libc finds, one after another, each search as if the text began where it starts."""
+    compiled = ctypes.create_string_buffer(256)
+    options = (
+        REG_EXTENDED * ("E" in flags) | REG_ICASE * ("I" in flags) | REG_NEWLINE * ("N" in flags)
+    )
+    assert libc.regcomp(compiled, pattern, options) == 0
+    found: list[tuple[int, int]] = []
+    start, match = 0, _Match()
+    while libc.regexec(compiled, text[start:], 1, ctypes.byref(match), 0) == 0:
+        found.append((start + match.begin, start + match.end))
+        if match.begin == match.end:
+            break
+        start += match.end
+    libc.regfree(compiled)
+    return found
+
+
+atoms = st.sampled_from(
+    [
+        "a",
+        "b",
+        "A",
+        "B",
+        "<",
+        ">",
+        "x",
+        "n",
+        " ",
+        "\n",
+        ".",
+        "[ab]",
+        "[^a]",
+        "[^\n]",
+        "[a-cX]",
+        "[]a]",
+        "[^]a]",
+        "[[:alpha:]]",
+        "[[:space:]<]",
+        r"[\n]",
+        r"[^ |\]",
+        "[x-]",
+    ]
+)
+escaped = st.sampled_from([r"\.", r"\*", r"\n", r"\|"])
+repeats = st.sampled_from(["", "", "", "*", "+", "?", "{2}", "{1,3}", "{0,2}", "{2,}", "{0,9}"])
+
+
+def _expressions(inner, form="{}"):
+    """Choices of sequences, put into a form, of what *inner* gives, repeated."""
+    sequences = st.lists(st.tuples(inner, repeats).map("".join), min_size=1, max_size=4)
+    formed = sequences.map("".join).map(lambda each: form.replace("{}", each))
+    return st.lists(formed, min_size=1, max_size=3).map("|".join)
+
+
+flat = _expressions(atoms | escaped)
+nested = _expressions(atoms | escaped | flat.map("({})".format))
+unescaped = _expressions(atoms | _expressions(atoms).map("({})".format))
+some_texts = st.text("abABx<>n\n |]\\1", max_size=60).map(str.encode)
+
+
+def _check(pattern: str, flags: str, text: bytes) -> None:
+    wanted = matches(pattern.encode(), flags, text)
+    compiled = regex.compile_pattern(pattern.encode(), flags)
+    assert list(compiled.spans(text)) == wanted
+    tree = posix.parse(
+        pattern.encode(), extended="E" in flags, ignore_case="I" in flags, newline="N" in flags
+    )
+    assert Automaton(tree, newline="N" in flags).spans(text) == wanted
+    assert compiled.count(text) == len(wanted)
+    kept, end = b"", 0
+    for begin, match_end in wanted:
+        kept, end = kept + text[end:begin], match_end
+    assert compiled.removed(text) == kept + text[end:]
+
+
+@settings(max_examples=400)
+@given(nested, st.sampled_from(["E", "EN"]), some_texts)
+def test_extended_expressions(pattern, flags, text):
+    """Leftmost, then longest, one after another, whichever way they are found."""
+    _check(pattern, flags, text)
+
+
+@settings(max_examples=200)
+@given(unescaped, st.sampled_from(["EI", "EIN"]), some_texts)
+def test_extended_expressions_in_any_case(pattern, flags, text):
+    """Letters stand for both cases; libc itself fails at escaped ones, so there are none here."""
+    _check(pattern, flags, text)
+
+
+@settings(max_examples=200)
+@given(
+    _expressions(atoms | escaped, "^{}") | _expressions(atoms | escaped, "{}$"),
+    st.sampled_from(["E", "EN"]),
+    some_texts,
+)
+def test_anchored_expressions(pattern, flags, text):
+    """``^`` matches where each search starts, and ``$`` at the end (of lines, with N)."""
+    _check(pattern, flags, text)
+
+
+BASIC = {
+    "interval": r"a\{1,2\}b*",
+    "group": r"\(ab\)*c",
+    "star at the start": r"*a",
+    "star in a group": r"\(*a\)",
+    "star after an anchor": r"^*a",
+    "braces are themselves": r"a{2}",
+    "plus and mark are themselves": r"a+b?",
+    "bar and parentheses are themselves": r"(a|b)",
+    "anchors inside are themselves": r"a^b$c",
+    "anchors of groups": r"\(^a\)\|\(b$\)",
+    "operators of GNU": r"a\+b\?\|c",
+    "words of GNU": r"\w\W\s\S",
+}
+
+
+@pytest.mark.parametrize("pattern", BASIC.values(), ids=BASIC)
+@given(text=st.text("ab*{2}+?|()^$c \n", max_size=20).map(str.encode))
+def test_basic_expressions(pattern, text):
+    """Without the flag E the operators are other ones."""
+    _check(pattern, "", text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "flags"),
+    [
+        pytest.param(r"\(a\)\1", "", id="back-reference"),
+        pytest.param(r"(a)\1", "E", id="back-reference, extended"),
+        pytest.param("(a", "E", id="open group"),
+        pytest.param("[a", "E", id="open bracket"),
+        pytest.param("[b-a]", "E", id="range"),
+        pytest.param("[[:letter:]]", "E", id="class"),
+        pytest.param("[[.ab.]]", "E", id="collating element"),
+        pytest.param("*a", "E", id="nothing to repeat"),
+        pytest.param("^*", "E", id="repeated anchor"),
+        pytest.param("a{2,1}", "E", id="interval"),
+        pytest.param("a{99999}", "E", id="large interval"),
+        pytest.param("a{x", "E", id="open interval"),
+        pytest.param("a\\", "E", id="backslash at the end"),
+        pytest.param(r"\bword", "E", id="assertion"),
+        pytest.param("((a{100}b){100}c){100}", "E", id="too large"),
+    ],
+)
+def test_what_is_not_posix_is_refused(pattern, flags):
+    """With a reason, never by finding something else."""
+    with pytest.raises(posix.SyntaxProblem):
+        list(regex.compile_pattern(pattern.encode(), flags).spans(b"text"))
+
+
+def test_an_escaped_n_is_an_n():
+    """Outside a bracket; inside, a backslash is itself."""
+    assert regex.compile_pattern(rb"\n", "E").count(b"n\nn") == 2
+    assert regex.compile_pattern(rb"[^\n]", "E").count(b"n\nn\\") == 1

@@ -1,0 +1,74 @@
+"""What is done to texts, against plain second implementations."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbngtrain.engine import text
+from tests.engine import plain
+
+texts = st.binary(max_size=60) | st.text('ab"\n <', max_size=60).map(str.encode)
+some_bytes = st.binary(max_size=5) | st.text('ab"\n <', max_size=5).map(str.encode)
+
+
+@given(texts)
+def test_quotes_are_separated(value):
+    """A quote toggles, a newline ends a quotation and goes to both."""
+    assert text.quotes_separated(value) == plain.quotes_separated(value)
+
+
+@given(texts, some_bytes, some_bytes, some_bytes, some_bytes, st.none() | some_bytes)
+def test_bytes_are_replaced(value, find, replace, remove, removemulti, keep):  # noqa: PLR0917
+    """Mapped, then dropped, then collapsed, as one byte after the other would be."""
+    ours = text.Replacement(
+        find=find, replace=replace, remove=remove, removemulti=removemulti, keep=keep
+    )
+    theirs = plain.replaced(value, find, replace, remove, removemulti, keep)
+    assert ours.of(value) == theirs
+
+
+@given(st.lists(texts), some_bytes, some_bytes, some_bytes, some_bytes, st.none() | some_bytes)
+def test_words_are_replaced_as_texts_are(  # noqa: PLR0917
+    values, find, replace, remove, removemulti, keep
+):
+    """Many words at once become what each becomes."""
+    change = text.Replacement(
+        find=find, replace=replace, remove=remove, removemulti=removemulti, keep=keep
+    )
+    assert change.of_each(values) == [change.of(value) for value in values]
+
+
+@given(st.lists(texts, max_size=4), st.lists(some_bytes, min_size=1, max_size=4))
+def test_bytes_are_counted(values, metrics):
+    """As often as each byte of the metric occurs, of a repeated one twice."""
+    found = text.histograms(values) @ text.byte_sets(metrics)
+    assert found.tolist() == [
+        [sum(value.count(bytes([byte])) for byte in metric) for metric in metrics]
+        for value in values
+    ]
+
+
+needles = st.text("ab", min_size=1, max_size=4).map(str.encode)
+
+
+def _none_ends_another(found: list[bytes]) -> bool:
+    return not any(a != b and a.endswith(b) for a in found for b in found)
+
+
+@given(
+    st.text("abc", max_size=40).map(str.encode),
+    st.lists(needles, max_size=3).filter(_none_ends_another),
+    st.lists(needles, max_size=3),
+)
+def test_the_string_that_ends_first_counts(value, first, second):
+    """The scan begins anew after each find."""
+    metrics = {
+        "first": first,
+        "second": [each for each in second if _none_ends_another([*first, each])][:1],
+    }
+    assert text.Finder(metrics).counts(value) == plain.found_first(value, metrics)
+
+
+@given(st.text(max_size=40))
+def test_what_is_not_ascii_goes(value):
+    """The rest stays as it is."""
+    assert text.ascii_of(value.encode()) == bytes(b for b in value.encode() if b < 128)
