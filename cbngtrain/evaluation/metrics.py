@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from cbngtrain.evaluation import measures
+from cbngtrain.evaluation.doubts import doubts_about_edits, enough, lacking, warnings
 from cbngtrain.evaluation.intervals import (
     LEVEL,
     Figure,
@@ -15,15 +16,13 @@ from cbngtrain.evaluation.intervals import (
     sampled,
     sampled_share,
     share_of,
-    wilson,
 )
-from cbngtrain.evaluation.measures import MAX_FPR, Point, Tally
+from cbngtrain.evaluation.measures import MAX_FPR, Tally
 from cbngtrain.evaluation.options import LIVE_THRESHOLD, RATES, RECALLS, Options
+from cbngtrain.evaluation.points import point_json
 from cbngtrain.evaluation.scores import Floats, Trial
 
 VERSION = 1  # of metrics.json; metrics.schema.json describes it
-
-FEW = 10  # edits of a class: fewer, and resampling repeats a handful of samples
 
 
 class Evaluation:
@@ -84,15 +83,6 @@ def _flagged(edits: Tally, recall: float, share: float) -> float:
     return measures.flagged_share(at.recall, at.fpr, share)
 
 
-def lacking(edits: Tally) -> str:
-    """Return why nothing can be measured on both classes, or nothing where it can."""
-    if not edits.positives and not edits.negatives:
-        return "the trial has no edits"
-    if not edits.positives:
-        return "the trial has no vandalism"
-    return "" if edits.negatives else "the trial has no constructive edits"
-
-
 def metrics(trial: Trial, options: Options, overlap: int | None) -> dict[str, Any]:
     """
     Return what ``metrics.json`` holds.
@@ -117,7 +107,7 @@ def metrics(trial: Trial, options: Options, overlap: int | None) -> dict[str, An
         "at_live_threshold": _at_live_threshold(evaluation),
         "to_look_at": [_to_look_at(evaluation, recall) for recall in RECALLS],
         "calibration": [_bin(each) for each in measures.calibration(edits)],
-        "warnings": [*warnings(edits), *_doubts(trial.repeated, overlap)],
+        "warnings": [*warnings(edits), *doubts_about_edits(trial.repeated, overlap)],
     }
 
 
@@ -179,7 +169,7 @@ def _at_rate(evaluation: Evaluation, rate: float) -> dict[str, Any]:
     recall = sampled_share(
         at.true_positives, edits.positives, evaluation.samples[recall_name(rate)]
     )
-    return {**row, **_point(at, evaluation.options.share), "recall": recall.to_json()}
+    return {**row, **point_json(at, evaluation.options.share), "recall": recall.to_json()}
 
 
 def _at_live_threshold(evaluation: Evaluation) -> dict[str, Any]:
@@ -187,46 +177,7 @@ def _at_live_threshold(evaluation: Evaluation) -> dict[str, Any]:
     caught = share_of(
         at.true_positives, at.true_positives + at.false_positives, "nothing is caught"
     )
-    return {**_point(at, evaluation.options.share), "precision": caught.to_json()}
-
-
-def _point(at: Point, share: float) -> dict[str, Any]:
-    positives = at.true_positives + at.false_negatives
-    negatives = at.false_positives + at.true_negatives
-    recall = share_of(at.true_positives, positives, "the trial has no vandalism")
-    fpr = share_of(at.false_positives, negatives, "the trial has no constructive edits")
-    return {
-        "threshold": at.threshold,
-        "confusion": {name: value for name, value in asdict(at).items() if name != "threshold"},
-        "recall": recall.to_json(),
-        "false_positive_rate": fpr.to_json(),
-        "precision_at_share": precision_at_share(at, share).to_json(),
-    }
-
-
-def precision_at_share(at: Point, share: float) -> Figure:
-    """
-    Return the precision where *share* of all edits is vandalism.
-
-    Its interval reaches from the lowest recall with the highest false positive rate to the
-    opposite, both Wilson's at a level that makes them hold together (Bonferroni): it is rather too
-    wide, and does not collapse where no constructive edit is caught.
-    """
-    positives = at.true_positives + at.false_negatives
-    negatives = at.false_positives + at.true_negatives
-    if not positives or not negatives:
-        return Figure.missing("it needs vandalism and constructive edits")
-    value = measures.precision_at_share(at.recall, at.fpr, share)
-    if value is None:
-        return Figure.missing("nothing is caught")
-    both = 1 - (1 - LEVEL) / 2
-    recall, fpr = (
-        wilson(at.true_positives, positives, both),
-        wilson(at.false_positives, negatives, both),
-    )
-    low = measures.precision_at_share(recall[0], fpr[1], share)
-    high = measures.precision_at_share(recall[1], fpr[0], share)
-    return Figure(value=value, low=low, high=high, method="wilson, bonferroni")
+    return {**point_json(at, evaluation.options.share), "precision": caught.to_json()}
 
 
 def _to_look_at(evaluation: Evaluation, recall: float) -> dict[str, Any]:
@@ -250,59 +201,3 @@ def _to_look_at(evaluation: Evaluation, recall: float) -> dict[str, Any]:
 def _bin(each: measures.Bin) -> dict[str, Any]:
     share = share_of(each.vandalism, each.edits, "no edit scores so")
     return {**asdict(each), "share": share.to_json()}
-
-
-# Warnings --------------------------------------------------------------------------------------
-
-
-def enough(edits: Tally, rate: float) -> bool:
-    """
-    Return whether there are constructive edits enough to say anything at a false positive *rate*.
-
-    The rule of three: if none of n is caught, the rate may still be 3/n (95 %; Hanley &
-    Lippman-Hand, Journal of the American Medical Association 249, 1983).
-    """
-    return edits.negatives * rate >= 3 * (1 - 1e-12)
-
-
-def warnings(edits: Tally) -> list[str]:
-    """Return, in sentences, what cannot be relied upon."""
-    if reason := lacking(edits):
-        return [f"{reason}: what is measured on both classes is not there"]
-    found = [
-        f"only {number} of the trial's edits are {name}: do not rely on the intervals"
-        for name, number in (("vandalism", edits.positives), ("constructive", edits.negatives))
-        if number < FEW
-    ]
-    if len(edits.scores) == 1:
-        found.append("all scores are equal: the network tells nothing apart")
-    elif measures.roc_auc(edits) in {0, 1}:
-        found.append("the classes do not overlap: the interval of the ROC AUC has no width")
-    return [*found, *_warnings_at_rates(edits)]
-
-
-def _warnings_at_rates(edits: Tally) -> list[str]:
-    few = [
-        f"{edits.negatives} constructive edits are too few for a false positive rate of "
-        f"{100 * rate:g} %: it takes {round(3 / rate)} to bound it by that"
-        for rate in RATES
-        if not enough(edits, rate)
-    ]
-    blind = [
-        f"no threshold keeps a false positive rate of {100 * rate:g} %: constructive edits are "
-        f"among those with the highest score, {edits.scores[0]:g}"
-        for rate in RATES
-        if measures.point_at_rate(edits, rate).threshold is None
-    ]
-    return few + blind
-
-
-def _doubts(repeated: int, overlap: int | None) -> list[str]:
-    found = []
-    if repeated:
-        found.append(f"{repeated} lines tell of an edit that was told of before; all are counted")
-    if overlap:
-        found.append(
-            f"{overlap} of the trial's edits were trained on: the figures flatter the network"
-        )
-    return found

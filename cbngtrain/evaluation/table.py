@@ -16,6 +16,14 @@ def percent(figure: Json, digits: int = 2) -> str:
     return f"{text} ({100 * figure['low']:.{digits}f} to {100 * figure['high']:.{digits}f})"
 
 
+def points(figure: Json, digits: int = 2) -> str:
+    """Return a difference of shares in points, as ``+3.10 (+1.20 to +5.00)``."""
+    if figure["value"] is None:
+        return "-"
+    value, low, high = (f"{100 * figure[end]:+.{digits}f}" for end in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
 def number(figure: Json, digits: int = 4) -> str:
     """Return a figure as JSON has it, such as an area, as ``0.9911 (0.9860 to 0.9950)``."""
     if figure["value"] is None:

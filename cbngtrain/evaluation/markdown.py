@@ -1,0 +1,138 @@
+"""A comparison as a page of Markdown, and as a table for a terminal."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from cbngtrain.evaluation.table import (
+    Json,
+    columns,
+    counted,
+    number,
+    percent,
+    points,
+    rate,
+    threshold,
+    title,
+)
+
+LONGEST = 20  # edits of a list; comparison.json has all
+
+RANKINGS = {
+    "roc_auc": "ROC AUC",
+    "partial_auc": "area under the ROC curve to 1 %, raw",
+    "average_precision": "average precision",
+    "brier": "Brier score (less is better)",
+}
+
+
+_ABOUT_TESTS = (
+    "Edits that only one network has right, and the mid-p value of McNemar's test. It takes the "
+    "thresholds as given; the intervals above choose them anew in every sample."
+)
+
+
+def comparison_page(result: Json) -> str:
+    """Return what ``comparison.json`` tells as a page of Markdown."""
+    names = result["names"]
+    lines = [
+        f"# {_cell(names['new'])} beside {_cell(names['reference'])}",
+        "",
+        f"{_cell(title(result))}, {counted(result['counts'])}, scored by both.",
+        "",
+        f"**{result['answer']['is'].capitalize()}**: {_cell(result['answer']['why'])}.",
+        *_section("Without a threshold", _markdown_table(_ranking_rows(result))),
+        *_section("At each network's own threshold", _markdown_table(_point_rows(result))),
+        *_section("Do they differ by chance?", _markdown_table(_test_rows(result))),
+        "",
+        _ABOUT_TESTS,
+        *_changes(result, "at_rate", f"at {rate(result['answer']['rate'])}"),
+        *_changes(result, "at_live_threshold", "at the live threshold"),
+    ]
+    if result["warnings"]:
+        lines += _section("Warnings", [f"- {_cell(each)}" for each in result["warnings"]])
+    return "\n".join(lines) + "\n"
+
+
+def comparison_table(result: Json) -> str:
+    """Return what ``comparison.json`` tells as a table for a terminal."""
+    lines = [
+        f"{title(result)}: {counted(result['counts'])}, scored by both",
+        "",
+        *columns(list(_ranking_rows(result))),
+        "",
+        *columns(list(_point_rows(result))),
+        "",
+        *columns(list(_test_rows(result))),
+        "",
+        f"{result['answer']['is']}: {result['answer']['why']}",
+    ]
+    lines += [f"warning: {warning}" for warning in result["warnings"]]
+    return "\n".join(lines) + "\n"
+
+
+def _section(heading: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"## {heading}", "", *lines]
+
+
+def _ranking_rows(result: Json) -> Iterator[tuple[str, ...]]:
+    yield ("", result["names"]["new"], result["names"]["reference"], "difference")
+    for name, told in RANKINGS.items():
+        row = result["rankings"][name]
+        figures = (number(row[side], 5) for side in ("new", "reference", "difference"))
+        yield (told, *figures)
+
+
+def _at(result: Json) -> Iterator[tuple[str, Json]]:
+    for row in result["at_rates"]:
+        yield rate(row["rate"]), row
+    yield f"live, {result['settings']['live_threshold']:g}", result["at_live_threshold"]
+
+
+def _point_rows(result: Json) -> Iterator[tuple[str, ...]]:
+    new, reference = result["names"]["new"], result["names"]["reference"]
+    thresholds = f"{new}: threshold", f"{reference}: threshold"
+    yield ("at", *thresholds, f"{new}: caught", f"{reference}: caught", "difference, points")
+    for name, row in _at(result):
+        sides = row["new"], row["reference"]
+        caught = (percent(side["recall"]) for side in sides)
+        chosen = (threshold(side["threshold"]) for side in sides)
+        yield (name, *chosen, *caught, points(row["difference"]))
+
+
+def _test_rows(result: Json) -> Iterator[tuple[str, ...]]:
+    new, reference = result["names"]["new"], result["names"]["reference"]
+    yield ("at", "edits", f"only {new} right", f"only {reference} right", "p")
+    for name, row in _at(result):
+        for kind, test in row["mcnemar"].items():
+            only = str(test["only_new"]), str(test["only_reference"])
+            yield (name, kind, *only, f"{test['p_mid']:.3g}")
+
+
+def _changes(result: Json, key: str, told: str) -> Iterator[str]:
+    changes = result["changes"][key]
+    for kind, heading in (("newly_wrong", "Newly wrong"), ("newly_right", "Newly right")):
+        edits = changes[kind]
+        if edits:
+            yield from _section(f"{heading} {told}: {len(edits)}", _markdown_table(_edits(edits)))
+        if len(edits) > LONGEST:
+            yield from ("", f"The {LONGEST} whose score changed most; comparison.json has all.")
+
+
+def _edits(edits: Sequence[Json]) -> Iterator[tuple[str, ...]]:
+    yield ("edit", "is", "reference", "new")
+    for edit in edits[:LONGEST]:
+        link = f"[{_cell(edit['edit'])}]({edit['url']})"
+        kind = "vandalism" if edit["vandalism"] else "constructive"
+        yield (link, kind, f"{edit['reference']:g}", f"{edit['new']:g}")
+
+
+def _markdown_table(rows: Iterator[tuple[str, ...]]) -> list[str]:
+    head, *body = rows
+    cells = [head, ("---",) * len(head), *body]
+    safe = [row if i == 1 else tuple(_cell(cell) for cell in row) for i, row in enumerate(cells)]
+    return [f"| {' | '.join(row)} |" for row in safe]
+
+
+def _cell(text: str) -> str:
+    """Return *text* on one line, with nothing in it that Markdown takes for its own."""
+    return re.sub(r"([\\`*\[\]<|])", r"\\\1", " ".join(text.split()))

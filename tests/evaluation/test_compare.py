@@ -1,0 +1,210 @@
+"""``compare``: what it writes and says, and how it fails."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cbngtrain.evaluation.__main__ import main
+from cbngtrain.evaluation.comparison import comparison
+from cbngtrain.evaluation.markdown import comparison_page, comparison_table
+from cbngtrain.evaluation.options import Options
+from cbngtrain.evaluation.pairs import paired
+from cbngtrain.evaluation.scores import Trial
+from tests.evaluation.test_report import DEGENERATE, files, made
+from tests.evaluation.trials import drawn, trial, validate, written
+
+OPTIONS = Options(edit_set="Alpha", instance="2026-01-02 03:04:05", bootstrap=100)
+NAMES = ("now", "before")
+
+
+def compared(new: Trial, reference: Trial):
+    """What comparison.json holds."""
+    return comparison(paired(new, reference), NAMES, OPTIONS)
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_a_degenerate_trial_is_described(name: str):
+    """Instead of NaN there are reasons, in the JSON, on the page and in the table."""
+    of, said = DEGENERATE[name]
+
+    result = compared(of, of)
+
+    validate(result, "comparison")
+    json.dumps(result, allow_nan=False)
+    assert said in comparison_page(result)
+    assert said in comparison_table(result)
+    assert result["answer"]["is"] == "unknown"
+
+
+def test_trials_without_a_common_edit_are_described():
+    """Nothing is compared, and it is said why."""
+    of = trial([0.9], [0.1])
+
+    result = compared(of, Trial(("98", "99"), of.vandalism, of.scores))
+
+    validate(result, "comparison")
+    assert result["answer"]["why"] == "the trial has no edits"
+    assert "2 edits are only in the trial of now; left out" in result["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("new", "reference", "answer"),
+    [
+        pytest.param([0.9] * 40, [0.9] * 20 + [0.1] * 20, "better", id="better"),
+        pytest.param([0.9] * 20 + [0.1] * 20, [0.9] * 40, "worse", id="worse"),
+        pytest.param([0.9] * 20 + [0.1] * 20, [0.9] * 21 + [0.1] * 19, "undecided", id="undecided"),
+    ],
+)
+def test_the_answer_is_that_of_the_interval(new: list[float], reference: list[float], answer: str):
+    """Better or worse if the interval of the difference leaves out 0."""
+    constructive = [0.1] * 3000
+
+    result = compared(trial(new, constructive), trial(reference, constructive))
+
+    assert result["answer"]["is"] == answer
+
+
+def test_too_few_constructive_edits_are_no_answer():
+    """However large the difference is."""
+    result = compared(trial([0.9] * 40, [0.1] * 2999), trial([0.1] * 40, [0.1] * 2999))
+
+    assert result["answer"]["is"] == "unknown"
+    assert "too few constructive edits" in result["answer"]["why"]
+
+
+def test_figures_are_those_of_each_network_and_their_difference():
+    """At each rate, each at its own threshold."""
+    new, reference = drawn(300, 400, 1), drawn(300, 400, 2)
+
+    result = compared(new, reference)
+
+    validate(result, "comparison")
+    rows = [*result["at_rates"], result["at_live_threshold"]]
+    assert [row["difference"]["value"] for row in rows] == pytest.approx(
+        [row["new"]["recall"]["value"] - row["reference"]["recall"]["value"] for row in rows]
+    )
+    assert all(row["difference"]["low"] <= row["difference"]["high"] for row in rows)
+
+
+def test_edits_that_change_are_listed_with_their_diffs():
+    """Newly wrong and newly right, the largest change of score first."""
+    new = trial([0.9, 0.9, 0.8, 0.1], [0.9, 0.1])
+    reference = trial([0.1, 0.3, 0.8, 0.9], [0.2, 0.1])
+
+    changes = compared(new, reference)["changes"]["at_live_threshold"]
+
+    assert [edit["edit"] for edit in changes["newly_right"]] == ["1", "2"]
+    assert [edit["edit"] for edit in changes["newly_wrong"]] == ["4", "5"]
+    assert changes["newly_wrong"][1] == {
+        "edit": "5",
+        "vandalism": False,
+        "new": 0.9,
+        "reference": 0.2,
+        "url": "https://en.wikipedia.org/w/index.php?diff=5",
+    }
+
+
+def test_the_tests_count_the_edits_that_change():
+    """McNemar's counts are the lengths of the lists."""
+    result = compared(drawn(100, 100, 1), drawn(100, 100, 2))
+
+    changes, tests = result["changes"]["at_live_threshold"], result["at_live_threshold"]["mcnemar"]
+    assert len(changes["newly_right"]) == sum(test["only_new"] for test in tests.values())
+    assert len(changes["newly_wrong"]) == sum(test["only_reference"] for test in tests.values())
+
+
+def test_a_network_beside_itself_is_no_better():
+    """All differences are 0, nothing changes."""
+    of = drawn(60, 3000)
+
+    result = compared(of, of)
+
+    assert result["answer"]["is"] == "undecided"
+    assert result["rankings"]["roc_auc"]["difference"]["value"] == 0
+    assert result["changes"]["at_rate"]["newly_right"] == []
+
+
+def test_turning_the_comparison_mirrors_it():
+    """What is new and what is reference only changes the sign."""
+    one, other = drawn(100, 100, 1), drawn(100, 100, 2)
+
+    there, back = compared(one, other), compared(other, one)
+
+    forth = there["rankings"]["roc_auc"]["difference"]
+    reverse = back["rankings"]["roc_auc"]["difference"]
+    assert (forth["low"], forth["high"]) == pytest.approx((-reverse["high"], -reverse["low"]))
+    assert there["changes"]["at_rate"]["newly_right"] == [
+        {**edit, "new": edit["reference"], "reference": edit["new"]}
+        for edit in back["changes"]["at_rate"]["newly_wrong"]
+    ]
+
+
+def test_the_page_is_markdown():
+    """Headings, tables of equal width, links; a name cannot break out of its cell."""
+    pairs = paired(drawn(100, 100, 1), drawn(100, 100, 2))
+
+    page = comparison_page(comparison(pairs, ("a|b\n# c", "<i>"), OPTIONS))
+
+    assert page.startswith("# a\\|b # c beside \\<i>\n\nAlpha · 2026-01-02 03:04:05, 200 edits")
+    assert "](https://en.wikipedia.org/w/index.php?diff=" in page
+    assert "The 20 whose score changed most" in page
+    widths = {line.replace("\\|", "").count("|") for line in page.splitlines() if line[:1] == "|"}
+    assert widths == {5, 6, 7}
+
+
+def test_the_program_writes_and_prints(tmp_path: Path, capsys):
+    """Both files, and the table."""
+    new, reference = (
+        written(drawn(60, 80, 1), tmp_path / "a"),
+        written(drawn(60, 80, 2), tmp_path / "b"),
+    )
+    where = ["--details", str(new), "--reference", str(reference), "--out", str(tmp_path / "out")]
+
+    status = main(["compare", *where, "--table", "--names", *NAMES, "--bootstrap", "100"])
+
+    assert status == 0
+    assert "140 edits: 60 vandalism, 80 constructive, scored by both" in capsys.readouterr().out
+    assert {"comparison.json", "comparison.md"} <= set(files(tmp_path / "out"))
+    validate(json.loads(files(tmp_path / "out")["comparison.json"]), "comparison")
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path):
+    """Every file, whatever the order of the lines."""
+    one, other = drawn(60, 80, 1), drawn(60, 80, 2)
+    turned = Trial(one.ids[::-1], np.flip(one.vandalism), np.flip(one.scores))
+    written(one, tmp_path / "new")
+    written(turned, tmp_path / "turned")
+    written(other, tmp_path / "reference")
+
+    first = made("compare", "--details", "new", "--reference", "reference", cwd=tmp_path)
+    second = made("compare", "--details", "turned", "--reference", "reference", cwd=tmp_path)
+
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["--details", "good"], "--reference", id="no reference"),
+        pytest.param(["--details", "good", "--reference", "bad"], "bad: line 1: ", id="bad line"),
+        pytest.param(
+            ["--details", "good", "--reference", "good", "--names", "x", "x"], "--names", id="names"
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch, capsys, arguments: list[str], said: str
+):
+    """Exit status 2, and no output."""
+    monkeypatch.chdir(tmp_path)
+    written(drawn(2, 2), tmp_path / "good")
+    (tmp_path / "bad").write_text("nonsense\n", encoding="utf-8")
+
+    status = main(["compare", *arguments, "--out", "out"])
+
+    told = capsys.readouterr()
+    assert (status, told.out, told.err.count("\n")) == (2, "", 1)
+    assert said in told.err
+    assert not (tmp_path / "out").exists()
