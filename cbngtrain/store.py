@@ -429,11 +429,15 @@ def replace_link(path: Path, goal: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the JSON value in *path*, or None if there is no such file or it holds no JSON."""
+    """
+    Return the JSON value in *path*, or None if there is no such file or it holds no JSON.
+
+    Absence is believed only after the directory was read again, as in `_is_there`.
+    """
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
-        return None
+        return read_json(path) if _is_listed(path) and path.exists() else None
     except ValueError:
         log.warning("%s: is no JSON; it is made anew", path)
         return None

@@ -5,6 +5,7 @@ A folder of edit sets, an edit set with its instances, an instance, any folder b
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -220,25 +221,37 @@ def _artifacts(instance: Instance | None) -> list[dict[str, Any]]:
     """Return the artifacts of an instance with what made them, of what."""
     if instance is None:
         return []
-    told = instance.about.get("artifacts", {})
+    about = _dict(instance.about)
+    told, sources = _dict(about.get("artifacts")), _dict(about.get("edit_sets"))
     makers = {
-        path: (name, step)
-        for name, step in instance.about.get("steps", {}).items()
-        for path in step.get("leaves", [])
+        path: (name, _dict(step))
+        for name, step in _dict(about.get("steps")).items()
+        for path in _list(_dict(step).get("leaves"))
+        if isinstance(path, str)
     }
     rows = []
     for path, digest in sorted(instance.files.items()):
         if not path.startswith("logs/"):
             name, step = makers.get(path, ("", {}))
-            source = instance.about.get("edit_sets", {}).get(path, {})
+            size = _dict(told.get(path)).get("size")
             rows.append(
                 {
                     "path": path,
                     "digest": digest,
-                    "size": told.get(path, {}).get("size"),
+                    "size": size if isinstance(size, int) else None,
                     "step": name,
-                    "made_from": sorted(step.get("made_from", {})),
-                    "url": source.get("url", ""),
+                    "made_from": sorted(_dict(step.get("made_from"))),
+                    "url": _dict(sources.get(path)).get("url", ""),
                 }
             )
     return rows
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    """Return *value* if it is a JSON object; what other clients publish may be anything."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    """Return *value* if it is a JSON list."""
+    return value if isinstance(value, list) else []

@@ -4,6 +4,7 @@ The store's keyspaces over HTTP: blobs, records, heads, builds.
 Each responder translates a request to a call of the store, and its answer to a status.
 """
 
+import base64
 import hashlib
 import re
 from collections.abc import Mapping
@@ -54,10 +55,13 @@ class Blob:
         """Send the blob; ``?name=ann.log`` says what to call it."""
         name = (req.get_param("name") or "").rsplit("/", 1)[-1]
         path = f"{self._blobs}/{key[:2]}/{key}"  # the store's path(), without its cost
+        file = File(path, Digest(key), name, IMMUTABLE)
         try:
-            send(req, resp, File(path, Digest(key), name, IMMUTABLE))
+            send(req, resp, file)
         except FileNotFoundError as error:
-            raise BlobNotFound(key) from error
+            if self._service.store.missing([file.digest]):  # it has read the directory again
+                raise BlobNotFound(key) from error
+            send(req, resp, file)
 
     on_head = on_get
 
@@ -195,8 +199,9 @@ def _object(value: Any) -> Mapping[str, Any]:
 def _answer_json(req: falcon.Request, resp: falcon.Response, value: object) -> None:
     """Answer with *value*, under the ETag of its bytes; it may change, so it is asked again."""
     text = canonical_json(value)
-    tag = f'"{hashlib.sha256(text).hexdigest()}"'
-    resp.set_headers({"ETag": tag, "Cache-Control": CHANGING})
+    digest = hashlib.sha256(text)
+    tag, raw = f'"{digest.hexdigest()}"', base64.b64encode(digest.digest()).decode()
+    resp.set_headers({"ETag": tag, "Repr-Digest": f"sha-256=:{raw}:", "Cache-Control": CHANGING})
     if tag in (req.get_header("If-None-Match") or ""):
         resp.status = falcon.HTTP_304
         return

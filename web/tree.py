@@ -143,7 +143,7 @@ class Tree:
                     continue
                 named = each.stat(follow_symlinks=False)
                 digest = self._blob(Path(each.path)) if each.is_symlink() else None
-                if each.is_dir():
+                if each.is_dir(follow_symlinks=False):
                     yield Entry(each.name, True, 0, None, named.st_mtime)
                 elif digest or each.is_file(follow_symlinks=False):
                     yield Entry(each.name, False, _size(each), digest, named.st_mtime)
@@ -180,6 +180,9 @@ class Tree:
             raise InstanceConflict(
                 f"{at.path} is there with other bytes; nothing is ever overwritten"
             ) from error
+        if self.is_published(at):  # an empty folder of this name gave way to it meanwhile
+            link.unlink()
+            raise InstanceConflict(f"{at.target}/{at.instance} has just been published")
         return True
 
     def set_production(self, target: str, instance: str, about: Mapping[str, Any]) -> None:

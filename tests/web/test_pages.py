@@ -178,6 +178,18 @@ def test_other_peoples_text(page, publish, put, path):
     assert "&lt;script&gt;" in text
 
 
+@pytest.mark.parametrize(
+    "about",
+    [{"artifacts": [], "steps": [], "edit_sets": 5}, {"steps": {"ann": 5, "x": {"leaves": 5}}},
+     {"artifacts": {"a.txt": {"size": "large"}}, "edit_sets": {"a.txt": "url"}}, []],
+)  # fmt: skip
+def test_odd_descriptions(client, page, put, about):
+    """What other clients publish may describe itself in any way; it has its page."""
+    body = {"files": {"a.txt": put(b"x")}, "about": about}
+    client.simulate_put(f"{SET}/2025-08-01 18:36:31", json=body, headers=WRITER)
+    assert "a.txt" in page(f"{SET}/2025-08-01 18:36:31/")
+
+
 def test_folder(page, publish):
     """A folder below has a page with the way back up."""
     publish()
