@@ -296,6 +296,10 @@ class HttpStore:
         body = canonical_json(head)
         self._done(self._ask("PUT", f"/_/heads/{slug}", body=body))
 
+    def keep_build(self, build: str, summary: Mapping[str, Any]) -> None:
+        """See `Store`."""
+        self._done(self._ask("PUT", f"/_/builds/{build}", body=canonical_json(summary)))
+
     # Instances
 
     def latest(self, target: str) -> Instance | None:

@@ -4,6 +4,7 @@ The store: blobs under their digest, records under their fingerprint, instances 
     cas/ab/ab12…                     blobs, immutable
     ac/cd/cd34…                      records (JSON)
     heads/{slug}.json                fingerprints of an edit set's last complete build
+    builds/{build}.json              what a build did, for people
     tree/{target}/{instance}/…       instances: relative symbolic links into cas/, instance.json
     tree/{target}/latest             symbolic link, replaced atomically; never goes back
 
@@ -140,6 +141,16 @@ class Store(Protocol):
 
     def set_head(self, slug: str, head: Mapping[str, Any]) -> None:
         """Keep the fingerprints that an edit set's last complete build used."""
+
+    def keep_build(self, build: str, summary: Mapping[str, Any]) -> None:
+        """
+        Keep what a build did, for people, in place of what was kept under its name.
+
+        Args:
+            build: Its name, which begins with its time: ``2025-08-01T18.36.31-host-4711``.
+            summary: ``{"began": time, "edit_sets": {name: {"failed": [{"step": …, "problem": …,
+                "log": digest or nothing}]}}}``, every edit set that was looked at.
+        """
 
     def latest(self, target: str) -> Instance | None:
         """Return the latest instance if every file it has is here."""
@@ -308,6 +319,11 @@ class DirectoryStore:
         """See `Store`."""
         with _told(f"the head of {slug} cannot be kept"):
             replace_file(self.root / "heads" / f"{slug}.json", canonical_json(head))
+
+    def keep_build(self, build: str, summary: Mapping[str, Any]) -> None:
+        """See `Store`."""
+        with _told(f"the summary of build {build} cannot be kept"):
+            replace_file(self.root / "builds" / f"{build}.json", canonical_json(summary))
 
     # Instances
 

@@ -1,6 +1,7 @@
 """What every store promises: one suite over a directory and over the file service."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,18 @@ class TestHeads:
         store.set_head(slug, {"edit_set": "Ä", "steps": {}})
         store.set_head(slug, {"edit_set": "B", "steps": {"ann": {"fingerprint": "f"}}})
         assert store.head(slug) == {"edit_set": "B", "steps": {"ann": {"fingerprint": "f"}}}
+
+
+class TestBuilds:
+    """Summaries of builds."""
+
+    def test_kept(self, store, behind, tmp_path):
+        """What a build did is kept, and replaced by what it did next."""
+        build = f"2025-08-01T18.36.31-{tmp_path.name}"
+        store.keep_build(build, {"edit_sets": {}})
+        store.keep_build(build, {"edit_sets": {"Ä": {"failed": []}}})
+        kept = json.loads((behind.root / "builds" / f"{build}.json").read_bytes())
+        assert kept == {"edit_sets": {"Ä": {"failed": []}}}
 
 
 @pytest.fixture

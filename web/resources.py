@@ -8,14 +8,13 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import falcon
 
 from cbngtrain.errors import BlobNotFound
 from cbngtrain.step import Digest, Fingerprint, Record, canonical_json, digest
-from cbngtrain.store import read_json, replace_file
+from cbngtrain.store import read_json
 from web.errors import problem
 from web.files import CHANGING, IMMUTABLE, File, send
 from web.service import Service
@@ -174,7 +173,8 @@ class BuildSummary:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, build: str) -> None:
         """Send the summary."""
-        if (summary := read_json(self._path(build))) is None:
+        path = self._service.store.root / "builds" / f"{build}.json"
+        if (summary := read_json(path)) is None:
             raise falcon.HTTPNotFound(title="No summary", description=f"no build is called {build}")
         _answer_json(req, resp, summary)
 
@@ -182,11 +182,8 @@ class BuildSummary:
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, build: str) -> None:
         """Keep the summary."""
-        replace_file(self._path(build), canonical_json(_object(self._service.json(req))))
+        self._service.store.keep_build(build, _object(self._service.json(req)))
         resp.status = falcon.HTTP_204
-
-    def _path(self, build: str) -> Path:
-        return self._service.store.root / "builds" / f"{build}.json"
 
 
 def _object(value: Any) -> Mapping[str, Any]:
