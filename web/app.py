@@ -37,8 +37,11 @@ class Guard:
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """Refuse a path that is no UTF-8: two of them could look alike."""
+        path = str(req.env["PATH_INFO"])
+        if path.isascii():
+            return
         try:
-            str(req.env["PATH_INFO"]).encode("latin-1").decode("utf-8")
+            path.encode("latin-1").decode("utf-8")
         except UnicodeError as error:
             raise falcon.HTTPBadRequest(
                 title="Malformed path", description="paths are UTF-8, percent-encoded"
