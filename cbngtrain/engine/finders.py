@@ -12,6 +12,7 @@ from cbngtrain.engine.links import Chain, Link, atoms, chain_regex, links_regex
 from cbngtrain.engine.posix import ANY
 
 MIN_GAP = 8  # bytes from which on a gap is worth a way of its own
+FEW_ENDINGS = 64  # bytes of a text for each ending, at least, for which to begin with those
 MAX_BARRIERS = 4  # bytes that may end a run
 
 Span = tuple[int, int]
@@ -155,11 +156,17 @@ class Run:
         self._size = len(before)
         self._barriers = [bytes([byte]) for byte in sorted(ANY - run.of)]
         self._here = re.compile(links_regex(chain.links), re.DOTALL)
+        self._last_two = b"".join(bytes(link.of) for link in after[-2:])
         self._table = translation(atoms(after))
         self._ending = re.compile(links_regex(mapped(Chain(after)).links), re.DOTALL)
 
     def spans(self, text: bytes) -> Iterator[Span]:
         """The matches."""
+        if text.count(self._last_two) > len(text) // FEW_ENDINGS:
+            return (match.span() for match in self._here.finditer(text))
+        return self._spans(text)
+
+    def _spans(self, text: bytes) -> Iterator[Span]:
         barrier = scanned = start = 0
         tried = -1  # beginnings up to here are no longer possible
         for ending in self._endings(text):

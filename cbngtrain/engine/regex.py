@@ -32,6 +32,8 @@ class Pattern:
         small: Finds the matches in a text.
         large: The same for a large text.
         whole: Finds them all at once, where ``re`` can.
+        at_start: Takes all at once, where the first is at the start and each at the last one's
+            end.
         table: Texts are first translated by this, where given.
     """
 
@@ -39,6 +41,7 @@ class Pattern:
     large: Spans
     whole: re.Pattern[bytes] | None = None
     table: bytes | None = None
+    at_start: re.Pattern[bytes] | None = None
 
     def spans(self, text: bytes) -> Iterable[Span]:
         """The matches, one after another."""
@@ -48,12 +51,16 @@ class Pattern:
 
     def count(self, text: bytes) -> int:
         """How many matches there are."""
+        if self.at_start and self.whole:
+            return len(self.whole.findall(text, 0, _end(self.at_start, text)))
         if self._is_whole(text):
             return len(self.whole.findall(text.translate(self.table) if self.table else text))  # type: ignore[union-attr]  # that is what it asked
         return sum(1 for _ in self.spans(text))
 
     def removed(self, text: bytes) -> bytes:
         """The text without the matches."""
+        if self.at_start:
+            return text[_end(self.at_start, text) :]
         if self._is_whole(text) and not self.table:
             return self.whole.sub(b"", text)  # type: ignore[union-attr]  # as above
         kept = []
@@ -65,6 +72,11 @@ class Pattern:
 
     def _is_whole(self, text: bytes) -> bool:
         return self.whole is not None and (len(text) <= SMALL or self.large is self.small)
+
+
+def _end(pattern: re.Pattern[bytes], text: bytes) -> int:
+    match = pattern.match(text)
+    return match.end() if match else 0
 
 
 def compile_pattern(pattern: bytes, flags: str) -> Pattern:
@@ -84,7 +96,7 @@ def compile_pattern(pattern: bytes, flags: str) -> Pattern:
     if chains is None:
         automaton = Automaton(tree, newline=newline).spans
         return Pattern(automaton, automaton)
-    if len(chains) == 1 and (special := _special(chains[0])):
+    if len(chains) == 1 and (special := _special(chains[0], newline=newline)):
         return special
     small, whole, table = _by_re(chains, newline=newline)
     if all(is_linear(chain, newline=newline) for chain in chains):
@@ -92,8 +104,13 @@ def compile_pattern(pattern: bytes, flags: str) -> Pattern:
     return Pattern(small, Automaton(tree, newline=newline).spans, whole, table)
 
 
-def _special(chain: Chain) -> Pattern | None:
+def _special(chain: Chain, *, newline: bool) -> Pattern | None:
     """The pattern of a chain that has a way of its own."""
+    is_anchored = chain.at_start and not (newline or chain.at_end or chain.may_be_empty)
+    if is_anchored and is_linear(chain, newline=newline):
+        greedy = Greedy(chain, newline=False)
+        repeated = re.compile(b"(?>%b)*+" % greedy.regex.pattern, re.DOTALL)
+        return Pattern(greedy.spans, greedy.spans, greedy.regex, at_start=repeated)
     if Gap.fits(chain):
         spans: Spans = Gap(chain).spans
     elif Run.fits(chain):

@@ -81,7 +81,7 @@ class Place:
         return path
 
     def run(
-        self, chain: str, *, edits: str = "edits.xml", conf: str = "conf"
+        self, chain: str, *, edits: str = "edits.xml", conf: str = "conf", seconds: float = 120
     ) -> "subprocess.CompletedProcess[str]":
         """Run edits through a chain, as on the command line."""
         command = [sys.executable, "-m", "cbngtrain.engine", "cluebotng"]
@@ -91,7 +91,7 @@ class Place:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=seconds,
         )
 
     def outputs(self) -> list[str]:

@@ -1,0 +1,65 @@
+"""The Bayesian scorer, against a plain one and hand-worked cases."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbngtrain.engine import scorer
+
+words = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f", b"g"])
+databases = st.dictionaries(words, st.tuples(st.integers(0, 40), st.integers(0, 40)))
+
+
+def plain_score(database, found, num_words, low, high):
+    """Score and number of words, as the contract says it."""
+    f = np.float32
+    good_total, bad_total = database[scorer.TOTALS]
+    kept = []
+    for word in found:
+        good, bad = database.get(word, (0, 0))
+        if good + bad < scorer.MIN_EDITS:
+            continue
+        p = f(bad) / f(bad_total) / (f(bad) / f(bad_total) + f(good) / f(good_total))
+        c = f((4 * 0.5 + float(f(good + bad) * p)) / (4 + good + bad))
+        kept += [] if low <= c <= high else [(f(abs(0.5 - float(c))), float(c))]
+    best = sorted(kept)[-num_words:]
+    bad_product = math.prod(c for _, c in best)
+    good_product = math.prod(1 - c for _, c in best)
+    score = float(f(bad_product / (bad_product + good_product))) if best else 0.0
+    return score, len(best)
+
+
+@given(databases, st.sets(words), st.integers(1, 4), st.sampled_from([(0.5, 0.5), (0.4, 0.85)]))
+def test_scores(database, found, num_words, limits):
+    """The words farthest from 0.5, corrected for how rarely they were seen."""
+    database = {**database, scorer.TOTALS: (50, 40)}
+    low, high = (float(np.float32(limit)) for limit in limits)
+    machine = scorer.Scorer(
+        probabilities=scorer.word_probabilities(database, scorer.MIN_EDITS),
+        num_words=num_words,
+        default_score=0.0,
+        max_low=low,
+        min_high=high,
+        ranges=(),
+    )
+    ours = machine.score(found)
+    score, count = plain_score(database, found, num_words, low, high)
+    assert ours.probability == pytest.approx(score, abs=1e-7)
+    assert ours.words == count
+
+
+def test_ranges_count_raw_probabilities():
+    """Both ends of a range belong to it."""
+    database = {b"bad": (0, 10), b"good": (10, 0), b"even": (5, 5), scorer.TOTALS: (10, 10)}
+    machine = scorer.Scorer(
+        probabilities=scorer.word_probabilities(database, 4),
+        num_words=20,
+        default_score=0.0,
+        max_low=0.5,
+        min_high=0.5,
+        ranges=((0.999, 1.0), (0.0, 0.5)),
+    )
+    assert machine.score([b"bad", b"good", b"even", b"unknown"]).in_ranges == (1, 2)
