@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cbngtrain.evaluation.comparison import comparison
+from cbngtrain.evaluation.curves import Network, marks
 from cbngtrain.evaluation.errors import EvaluationError
 from cbngtrain.evaluation.markdown import comparison_page, comparison_table
+from cbngtrain.evaluation.measures import tally_of
 from cbngtrain.evaluation.options import Options, parsed, parser
 from cbngtrain.evaluation.output import json_text, whole_folder
-from cbngtrain.evaluation.pairs import paired
+from cbngtrain.evaluation.pairs import Pairs, paired
 from cbngtrain.evaluation.scores import read_details
+from cbngtrain.evaluation.table import Json, counted, title
 
 
 def main(args: Sequence[str]) -> None:
@@ -32,8 +35,20 @@ def main(args: Sequence[str]) -> None:
         with whole_folder(arguments.out) as folder:
             (folder / "comparison.json").write_text(json_text(result), encoding="utf-8")
             (folder / "comparison.md").write_text(comparison_page(result), encoding="utf-8")
+            _draw(pairs, result, folder)
     if arguments.table:
         print(comparison_table(result), end="")
+
+
+def _draw(pairs: Pairs, result: Json, folder: Path) -> None:
+    from cbngtrain.evaluation.plots import Scene, draw  # noqa: PLC0415 - slow; a table needs none
+
+    networks = [
+        Network(result["names"][side], tally_of(trial), marks(result["at_rates"], side))
+        for side, trial in zip(("new", "reference"), pairs.trials, strict=True)
+    ]
+    heading = f"{title(result)}\n{counted(result['counts'])}, scored by both"
+    draw(Scene(heading, networks, result["settings"]["share"]), folder, prefix="comparison-")
 
 
 def _arguments(args: Sequence[str]) -> argparse.Namespace:

@@ -124,7 +124,7 @@ def counts(edits: Tally, repeated: int) -> dict[str, int]:
 
 def _overlap(overlap: int | None, edits: int) -> dict[str, Any]:
     if overlap is None:
-        return {"edits": None, "share": None, "reason": "nobody told which edits were trained on"}
+        return {"edits": None, "share": None, "reason": "nobody told which of the trial's edits"}
     if not edits:
         return {"edits": overlap, "share": None, "reason": "the trial has no edits"}
     return {"edits": overlap, "share": overlap / edits}

@@ -4,12 +4,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from cbngtrain.evaluation.curves import Network, marks
 from cbngtrain.evaluation.errors import EvaluationError
+from cbngtrain.evaluation.measures import tally_of
 from cbngtrain.evaluation.metrics import metrics
 from cbngtrain.evaluation.options import Options, parsed, parser
 from cbngtrain.evaluation.output import json_text, whole_folder
 from cbngtrain.evaluation.scores import Trial, read_details, read_ids
-from cbngtrain.evaluation.table import metrics_table
+from cbngtrain.evaluation.table import Json, counted, metrics_table, title
 
 
 def main(args: Sequence[str]) -> None:
@@ -27,8 +29,19 @@ def main(args: Sequence[str]) -> None:
     if arguments.out:
         with whole_folder(arguments.out) as folder:
             (folder / "metrics.json").write_text(json_text(result), encoding="utf-8")
+            _draw(trial, result, folder)
     if arguments.table:
         print(metrics_table(result), end="")
+
+
+def _draw(trial: Trial, result: Json, folder: Path) -> None:
+    from cbngtrain.evaluation.plots import Scene, draw  # noqa: PLC0415 - slow; a table needs none
+
+    network = Network(
+        result["instance"] or "this network", tally_of(trial), marks(result["at_rates"])
+    )
+    heading = f"{title(result)}\n{counted(result['counts'])}"
+    draw(Scene(heading, [network], result["settings"]["share"]), folder)
 
 
 def _arguments(args: Sequence[str]) -> argparse.Namespace:

@@ -58,10 +58,10 @@ def title(result: Json) -> str:
 
 
 def counted(counts: Json) -> str:
-    """Return ``400 edits: 200 vandalism, 200 constructive``."""
+    """Return ``4,000 edits: 2,000 vandalism, 2,000 constructive``."""
     return (
-        f"{counts['edits']} edits: {counts['vandalism']} vandalism, "
-        f"{counts['constructive']} constructive"
+        f"{counts['edits']:,} edits: {counts['vandalism']:,} vandalism, "
+        f"{counts['constructive']:,} constructive"
     )
 
 
@@ -70,6 +70,7 @@ def metrics_table(result: Json) -> str:
     share = rate(result["settings"]["share"])
     lines = [
         f"{title(result)}: {counted(result['counts'])}",
+        f"trained on: {_overlap(result['overlap'])}",
         "",
         *columns(_ranking_rows(result)),
         "",
@@ -80,6 +81,11 @@ def metrics_table(result: Json) -> str:
     ]
     lines += [f"warning: {warning}" for warning in result["warnings"]]
     return "\n".join(lines) + "\n"
+
+
+def _overlap(overlap: Json) -> str:
+    edits = overlap["edits"]
+    return overlap["reason"] if edits is None else f"{edits:,} of the trial's edits"
 
 
 def _ranking_rows(result: Json) -> list[tuple[str, str]]:

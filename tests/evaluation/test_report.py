@@ -113,34 +113,44 @@ def test_a_rate_that_no_threshold_keeps_is_told():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "overlap"),
+    ("arguments", "told"),
     [
-        pytest.param([], None, id="nobody told"),
-        pytest.param(["--overlap", "3"], 3, id="told"),
-        pytest.param(["--train-ids", "train"], 2, id="names of training edits"),
-        pytest.param(["--train-ids", "train", "--trial-ids", "trial"], 1, id="of both"),
+        pytest.param([], "nobody told which of the trial's edits", id="nobody told"),
+        pytest.param(["--overlap", "3"], "3 of the trial's edits", id="told"),
+        pytest.param(["--train-ids", "train"], "2 of the trial's edits", id="training edits"),
+        pytest.param(
+            ["--train-ids", "train", "--trial-ids", "trial"], "1 of the trial's edits", id="both"
+        ),
     ],
 )
-def test_overlap_of_training_and_trial(tmp_path: Path, arguments: list[str], overlap: int | None):
-    """It is told, or counted, or unknown."""
+def test_overlap_of_training_and_trial(
+    tmp_path: Path, monkeypatch, capsys, arguments: list[str], told: str
+):
+    """It is told, or counted, or unknown; a warning says what it does to the figures."""
+    monkeypatch.chdir(tmp_path)
     written(drawn(5, 5), tmp_path / "details.txt")
     (tmp_path / "train").write_text("1\n5\n99\n", encoding="utf-8")
     (tmp_path / "trial").write_text("99\n98\n", encoding="utf-8")
 
-    found = made("report", "--details", "details.txt", *arguments, cwd=tmp_path)
+    status = main(["report", "--details", "details.txt", "--table", *arguments])
 
-    assert json.loads(found["metrics.json"])["overlap"]["edits"] == overlap
+    printed = capsys.readouterr().out
+    assert status == 0
+    assert printed.splitlines()[1] == f"trained on: {told}"
+    assert ("flatter the network" in printed) is bool(arguments)
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path):
-    """Every file, whenever and wherever it is made."""
+    """Every file, also where somebody has settings of their own for matplotlib."""
     details = str(written(drawn(60, 80), tmp_path / "details.txt"))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "matplotlibrc").write_text("font.size: 30\naxes.grid: False\n")
 
     first = made("report", "--details", details, cwd=tmp_path)
-    second = made("report", "--details", details, cwd=tmp_path)
+    second = made("report", "--details", details, cwd=tmp_path / "set")
 
     assert first == second
-    assert "metrics.json" in first
+    assert {"metrics.json", "falsepositives.png", "thresholds.png", "roc.svg"} <= set(first)
 
 
 def test_the_table_is_for_people(tmp_path: Path, capsys):
@@ -224,7 +234,7 @@ def made(*arguments: str, cwd: Path) -> dict[str, bytes]:
     ended = subprocess.run(
         [*command, "--bootstrap", "100", "--out", str(out)],
         cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(cwd)},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(Path.home())},
         capture_output=True,
         text=True,
         check=False,
