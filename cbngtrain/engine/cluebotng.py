@@ -112,6 +112,7 @@ class _Work:
                 link.run(table)
             else:
                 rendered.append(link.rendered(table))
+        table.forget()
         return rendered
 
 

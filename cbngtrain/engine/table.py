@@ -124,6 +124,14 @@ class Table:
         column = self.columns.get(name)
         return column if isinstance(column, np.ndarray) and column.ndim == 2 else None
 
+    def forget(self) -> None:
+        """Undo what would keep the table in memory until the next garbage collection."""
+        self.sets.forget()
+        for column in self.columns.values():
+            for value in column if isinstance(column, list) else ():
+                if isinstance(value, WordSet):
+                    value.forget()
+
     def numbers(self, name: str) -> tuple[Doubles, bool]:
         """
         The values that an expression sees under a name, and whether all edits have it.

@@ -263,6 +263,10 @@ class WordSet:
             lambda: {w: n for w, n in mapped(self.difference, change).items() if n},
         )
 
+    def forget(self) -> None:
+        """Let go of the changed sets, which hold this one: so all go when no one needs them."""
+        self._changed.clear()
+
     def first(self, number: int) -> list[tuple[bytes, int]]:
         """The first words in byte order, with their counts."""
         known, is_all = self._known
@@ -397,6 +401,11 @@ class Sets:
         if twin is None and first is not split:
             twin = self._set(first, runs, None)
         return self._set(split, runs, twin)
+
+    def forget(self) -> None:
+        """Let go of what the sets remember."""
+        for each in self._sets.values():
+            each.forget()
 
     def _set(self, split: SplitText, runs: Runs, twin: TextWords | None) -> TextWords:
         key = (split, runs, twin)

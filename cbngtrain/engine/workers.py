@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -25,6 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 3  # items per process that may be finished and wait for an earlier one
+BETWEEN_COLLECTIONS = 16  # items; work leaves next to nothing to collect
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -138,13 +140,14 @@ def _serve(work: Callable[[Any], Any], connection: Connection, parent: int) -> N
     _die_with(parent)
     gc.freeze()  # what is there stays: nothing to look through, and no page to copy
     gc.disable()
-    while True:
+    for number in count(1):
         try:
             item = connection.recv()
         except EOFError:
             return
         connection.send(_answer_to(work, item))
-        gc.collect()
+        if number % BETWEEN_COLLECTIONS == 0:
+            gc.collect()
 
 
 def _answer_to(work: Callable[[Any], Any], item: Any) -> _Answer:
