@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 3  # items per process that may be finished and wait for an earlier one
-BETWEEN_COLLECTIONS = 16  # items; work leaves next to nothing to collect
+BETWEEN_COLLECTIONS = 4  # items; work leaves little to collect
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
