@@ -92,13 +92,14 @@ def partial_auc(edits: Tally, max_fpr: float = MAX_FPR) -> float:
     Between two thresholds the curve is a straight line, also where *max_fpr* cuts it. The result
     is in [0, max_fpr].
     """
-    stop = int(np.searchsorted(edits.wronged, max_fpr * edits.negatives, side="right")) + 1
-    fpr = np.concatenate(([0.0], edits.wronged[:stop] / edits.negatives))
-    recall = np.concatenate(([0.0], edits.caught[:stop] / edits.positives))
-    inside = int(np.searchsorted(fpr, max_fpr, side="right"))
-    at_end = np.interp(max_fpr, fpr, recall)
-    x, y = np.append(fpr[:inside], max_fpr), np.append(recall[:inside], at_end)
-    return float(np.trapezoid(y, x))
+    inside = int(np.searchsorted(edits.wronged, max_fpr * edits.negatives, side="right"))
+    higher = 2 * edits.caught[:inside] - edits.vandalism[:inside]  # as in `roc_auc`
+    area = int(edits.constructive[:inside] @ higher) / (2 * edits.positives * edits.negatives)
+    corners = range(max(inside - 1, 0), min(inside + 1, len(edits.scores)))  # around max_fpr
+    fpr = [0.0] * (not inside) + [int(edits.wronged[i]) / edits.negatives for i in corners]
+    recall = [0.0] * (not inside) + [int(edits.caught[i]) / edits.positives for i in corners]
+    at_end = float(np.interp(max_fpr, fpr, recall))
+    return area + (max_fpr - fpr[0]) * (recall[0] + at_end) / 2
 
 
 def standardised(area: float, max_fpr: float = MAX_FPR) -> float:

@@ -79,6 +79,7 @@ def draw(scene: Scene, folder: Path, prefix: str = "") -> None:
             else:
                 plot(figure, scene)
             figure.savefig(folder / f"{prefix}{name}.png", metadata={"Software": None})
+            figure.set_layout_engine("none")  # where the PNG has it
             figure.savefig(folder / f"{prefix}{name}.svg", metadata={"Date": None, "Creator": None})
 
 

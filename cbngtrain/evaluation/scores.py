@@ -61,7 +61,11 @@ def read_details(path: Path) -> Trial:
 
 
 def _lines(path: Path) -> list[str]:
-    return _bytes(path).decode("ascii", "backslashreplace").removesuffix("\n").splitlines()
+    text = _bytes(path).decode("ascii", "backslashreplace")
+    lines = text.split("\n")
+    if lines.pop():  # a number that is cut is a number still
+        raise FormatError(path, len(lines) + 1, "is cut: it does not end with a newline")
+    return lines
 
 
 def _bytes(path: Path) -> bytes:

@@ -94,7 +94,7 @@ def test_a_degenerate_trial_is_drawn_or_explained(tmp_path: Path, name: str):
     of, said = DEGENERATE[name]
     edits = tally_of(of)
 
-    draw(Scene("Alpha", [Network("now", edits, []), Network("before", edits, [])], 0.1), tmp_path)
+    draw(Scene("Alpha", [Network("now", edits, [])], 0.1), tmp_path)
 
     assert len(files(tmp_path)) == 2 * len(PLOTS)
     explained = f"Nothing to draw: {said}." in (tmp_path / "roc.svg").read_text(encoding="utf-8")

@@ -1,6 +1,8 @@
 """``report``: what it writes and says, and how it fails."""
 
+import gzip
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -12,8 +14,8 @@ import pytest
 from cbngtrain.evaluation.__main__ import USAGE, main
 from cbngtrain.evaluation.metrics import metrics
 from cbngtrain.evaluation.options import Options
-from cbngtrain.evaluation.scores import Trial
-from tests.conftest import ROOT
+from cbngtrain.evaluation.scores import Trial, read_details
+from tests.conftest import ROOT, SHARED, needs_shared
 from tests.evaluation.trials import drawn, trial, validate, written
 
 OPTIONS = Options(edit_set="Alpha", instance="2026-01-02 03:04:05", bootstrap=100)
@@ -246,3 +248,21 @@ def made(*arguments: str, cwd: Path) -> dict[str, bytes]:
 def files(folder: Path) -> dict[str, bytes]:
     """The files in *folder*."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["n50", "n400", "real"])
+def test_confusion_is_that_of_the_core(tmp_path: Path, name: str):
+    """At the live threshold we count what the core's own report counts."""
+    golden = SHARED / "golden" / name / "trialreport"
+    details = tmp_path / "details.txt"
+    details.write_bytes(gzip.decompress((golden / "details.txt.gz").read_bytes()))
+    told = (golden / "report.txt").read_text(encoding="utf-8").split("With maximum")[0]
+
+    result = metrics(read_details(details), OPTIONS, overlap=None)
+
+    confusion, counts = result["at_live_threshold"]["confusion"], result["counts"]
+    found = [counts["edits"], counts["vandalism"], counts["constructive"]]
+    found += [confusion["false_positives"], confusion["true_positives"]]
+    pattern = r"(\d+) (?:Edits|vandalism,|legit) |(?:False|Correct) positives: (\d+)"
+    assert [int(a or b) for a, b in re.findall(pattern, told)] == found

@@ -55,6 +55,15 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str, problem: str):
     assert problem in str(caught.value)
 
 
+def test_a_cut_line_is_named(tmp_path: Path):
+    """Half a score is a number too, but not the one that was written."""
+    path = tmp_path / "details.txt"
+    path.write_text(GOOD + "editid=8, isvandalism=true, score=0.0", encoding="utf-8")
+
+    with pytest.raises(FormatError, match="line 2: is cut"):
+        read_details(path)
+
+
 @pytest.mark.parametrize("read", [read_details, read_ids], ids=["details", "ids"])
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, read):
     """No traceback for a wrong path."""
