@@ -92,7 +92,8 @@ def serving(root: Path, env: Mapping[str, str] | None = None, port: int = 0) -> 
         log = root.with_name(f"{root.name}.{port}.log")
         with log.open("ab") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "cbngtrain.cli", "run-file-api", "--base-dir", str(root),
+                ["setpriv", "--pdeathsig", "KILL",  # when the tests are killed
+                 sys.executable, "-m", "cbngtrain.cli", "run-file-api", "--base-dir", str(root),
                  "--bind", f"fd://{listener.fileno()}"],
                 env={**_ENV, "TMPDIR": str(root.parent), **(env or {})},
                 stdout=file, stderr=file, pass_fds=[listener.fileno()],
