@@ -9,7 +9,7 @@ from cbngtrain.evaluation.curves import Network, marks
 from cbngtrain.evaluation.errors import EvaluationError
 from cbngtrain.evaluation.markdown import comparison_page, comparison_table
 from cbngtrain.evaluation.measures import tally_of
-from cbngtrain.evaluation.options import Options, parsed, parser
+from cbngtrain.evaluation.options import Options, parser
 from cbngtrain.evaluation.output import json_text, whole_folder
 from cbngtrain.evaluation.pairs import Pairs, paired
 from cbngtrain.evaluation.scores import read_details
@@ -57,4 +57,4 @@ def _arguments(args: Sequence[str]) -> argparse.Namespace:
     of.add_argument(
         "--names", nargs=2, default=("new", "reference"), metavar=("NEW", "REFERENCE"), help="names"
     )
-    return parsed(of, args)
+    return of.parse_args(args)

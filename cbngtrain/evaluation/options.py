@@ -1,7 +1,6 @@
 """What both programs are told on their command lines."""
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -85,11 +84,3 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, help="folder for the results")
     made.add_argument("--table", action="store_true", help="print a table")
     return made
-
-
-def parsed(of: argparse.ArgumentParser, args: Sequence[str]) -> argparse.Namespace:
-    """Return the arguments. Raises EvaluationError for what *of* does not know."""
-    try:
-        return of.parse_args(args)
-    except argparse.ArgumentError as error:
-        raise EvaluationError(str(error)) from error

@@ -8,7 +8,7 @@ from cbngtrain.evaluation.curves import Network, marks
 from cbngtrain.evaluation.errors import EvaluationError
 from cbngtrain.evaluation.measures import tally_of
 from cbngtrain.evaluation.metrics import metrics
-from cbngtrain.evaluation.options import Options, parsed, parser
+from cbngtrain.evaluation.options import Options, parser
 from cbngtrain.evaluation.output import json_text, whole_folder
 from cbngtrain.evaluation.scores import Trial, read_details, read_ids
 from cbngtrain.evaluation.table import Json, counted, metrics_table, title
@@ -50,7 +50,7 @@ def _arguments(args: Sequence[str]) -> argparse.Namespace:
     of.add_argument("--train-ids", type=Path, help=f"the edits that were trained on: {ids}")
     of.add_argument("--trial-ids", type=Path, help="those of the trial; as a rule the details'")
     of.add_argument("--overlap", type=int, help="how many of the trial's edits were trained on")
-    return parsed(of, args)
+    return of.parse_args(args)
 
 
 def _overlap(arguments: argparse.Namespace, trial: Trial) -> int | None:
