@@ -1,10 +1,9 @@
 """Build: references, the one question, lost inputs, the record as the only proof."""
 
-import multiprocessing
-import multiprocessing.synchronize
-import os
 import signal
-import time
+import subprocess
+import sys
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -272,11 +271,14 @@ def test_changes_names_what_differs():
     ]
 
 
-def hold(key: str, seconds: float, held: "multiprocessing.synchronize.Event") -> None:
-    """Hold the lock on *key* for a while."""
-    with one_at_a_time(key, "other"):
-        held.set()
-        time.sleep(seconds)
+HOLDER = """
+import sys, tempfile, time
+from cbngtrain.build import one_at_a_time
+tempfile.tempdir = sys.argv[1]
+with one_at_a_time("key", "other"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
 
 
 def test_lock_waits_for_another_process_and_says_so(
@@ -284,24 +286,19 @@ def test_lock_waits_for_another_process_and_says_so(
 ):
     """Of two holders the second waits until the first has ended, however it ends."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    context = multiprocessing.get_context("fork")
-    held = context.Event()
-    other = context.Process(target=hold, args=("key", 600, held))
-    other.start()
-    held.wait(10)
-    context.Process(target=kill_later, args=(other.pid,)).start()
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "held\n"
+        killer = threading.Timer(0.3, other.kill)
+        killer.start()
 
-    with one_at_a_time("key", "step"):
-        other.join(10)
+        with one_at_a_time("key", "step"):
+            other.wait(10)
 
-    assert other.exitcode == -signal.SIGKILL
+        killer.join()
+    assert other.returncode == -signal.SIGKILL
     assert "step: another build on this machine is at it" in caplog.text
-
-
-def kill_later(pid: int) -> None:
-    """Kill -9 after a moment."""
-    time.sleep(0.3)
-    os.kill(pid, signal.SIGKILL)
 
 
 def test_missing_blob_carries_its_digest():

@@ -340,8 +340,8 @@ def _started(place: Place) -> "subprocess.Popen[bytes]":
 
 
 def _children(pid: int) -> list[int]:
-    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(child) for child in listed.stdout.split()]
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
 
 
 def _wait_for(condition, seconds: float = 10) -> None:
