@@ -37,12 +37,20 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         sys.stdout.flush()
     except EngineError as error:
         print(f"{program}: {error}", file=sys.stderr)
-        return 2
+        status = 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         print(f"{program}: nobody reads what it prints; stopped", file=sys.stderr)
-        return 2
+        status = 2
+    _drop_what_cannot_be_printed()
     return status
+
+
+def _drop_what_cannot_be_printed() -> None:
+    """Have the interpreter not complain, at its end, of a standard output that takes nothing."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
