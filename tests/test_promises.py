@@ -34,6 +34,29 @@ def test_second_build_dispatches_nothing(built: Site):
     assert (ended.status, built.calls) == (0, [])
 
 
+WATCHER = """
+import sys
+STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"}
+def watch(event, arguments):
+    if event in STARTS:
+        sys.stderr.write(f"started: {event} {arguments}\\n")
+sys.addaudithook(watch)
+"""
+
+
+def test_second_build_starts_no_process(built: Site):
+    """Where there is nothing to do no process is started, not even to find that out."""
+    watcher = built.base / "watcher"
+    watcher.mkdir()
+    (watcher / "sitecustomize.py").write_text(WATCHER)
+    env = {"PYTHONPATH": str(watcher)}
+
+    assert built.run(env=env).lines == [NOTHING]
+    (built.path / "build" / "alpha" / "main_ann.fann").unlink()
+    (built.base / "store" / "tree" / "Alpha/latest/artifacts/main_ann.fann").resolve().unlink()
+    assert "started: subprocess.Popen" in built.run(env=env).out
+
+
 @pytest.mark.parametrize("lost", [(".doit.db",), ("build",), (".doit.db", "build")])
 def test_lost_working_directory_dispatches_nothing(built: Site, lost: tuple[str, ...]):
     """Without doit's database and references the build finds everything in the store."""
