@@ -231,6 +231,7 @@ def test_wrong_bytes_twice(wire, patience, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_restart_in_the_middle(tmp_path, unused_port):
     """Transfers survive that the service is killed and started again."""
     root = tmp_path / "store"

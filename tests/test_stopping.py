@@ -9,7 +9,12 @@ import pytest
 from tests.conftest import Site, kill_hard, processes_in, wait_until
 
 NOTHING = "Nothing to do: 14 up to date, 4 sources unchanged."
-MOMENTS = ["bayes_train", "bayes.db", "ann_train", "create_ann", "trial_run"]
+LATER = ("bayes.db", "ann_train", "trial_run")
+MOMENTS = [
+    "bayes_train",
+    "create_ann",
+    *(pytest.param(what, marks=pytest.mark.slow) for what in LATER),
+]
 
 
 def slow(site: Site, what: str, seconds: float = 30, child: float = 60) -> None:

@@ -333,7 +333,8 @@ def _started(place: Place) -> "subprocess.Popen[bytes]":
     """A run of a large edit set, once its processes are at work."""
     many = edit_set(*(edit(str(i), current=f"word{i} " * 2000) for i in range(1000)))
     place.write("edits.xml", many)
-    command = [sys.executable, "-m", "cbngtrain.engine", "cluebotng", "-c", "conf", "-m", "trial"]
+    engine = [sys.executable, "-m", "cbngtrain.engine"]
+    command = ["env", "--default-signal=INT", *engine, "cluebotng", "-c", "conf", "-m", "trial"]
     done = subprocess.Popen([*command, "-f", "edits.xml"], cwd=place.path)
     _wait_for(lambda: _children(done.pid))
     return done

@@ -1,7 +1,7 @@
 """The trial's report, against a plain count at each threshold."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbngtrain.engine import report
@@ -40,6 +40,7 @@ def test_the_table_counts_at_each_threshold(trial):
     assert lines[1:] == expected
 
 
+@settings(max_examples=30)  # each counts 10,000 thresholds one by one
 @given(scored, st.sampled_from([0.0, 0.0001, 0.1, 0.5]))
 def test_the_threshold_for_a_rate_is_the_first_that_keeps_it(trial, rate):
     """In steps of 0.0001; 1 where none does."""

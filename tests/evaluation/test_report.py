@@ -151,6 +151,7 @@ def test_overlap_of_training_and_trial(
     assert ("flatter the network" in printed) is bool(arguments)
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path):
     """Every file, also where somebody has settings of their own for matplotlib."""
     details = str(written(drawn(60, 80), tmp_path / "details.txt"))
