@@ -263,6 +263,7 @@ def test_file_api_serves_what_was_published(built: Site):
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 def test_killed_run_edit_sets_is_gone_on_with(site: Site):
     """A scheduled job that was killed is gone on with by the next one."""
     site.behave(trial_run={"sleep": 30})

@@ -333,6 +333,7 @@ def test_no_token_in_messages(gunicorn, tmp_path):
 # A build over it ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_build_through_the_service(site: Site, tmp_path):
     """A build goes through the service; another coordinator, with nothing, finds all built."""
     root = tmp_path / "served"

@@ -155,6 +155,7 @@ def test_the_page_is_markdown():
     assert widths == {5, 6, 7}
 
 
+@pytest.mark.slow
 def test_the_program_writes_and_prints(tmp_path: Path, capsys):
     """Both files, and the table."""
     new, reference = (
