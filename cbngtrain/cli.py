@@ -23,7 +23,13 @@ from doit.doit_cmd import DoitMain
 from cbngtrain import tasks
 from cbngtrain.build import DIRECTORY, EDITS, Build, Scratch, changes, read_reference
 from cbngtrain.canonical import berkeley_db
-from cbngtrain.dispatch.local import LocalDispatcher, conf_digest, conf_directory, core_program
+from cbngtrain.dispatch.local import (
+    LocalDispatcher,
+    conf_digest,
+    conf_directory,
+    core_program,
+    trainer_program,
+)
 from cbngtrain.errors import BlobNotFound, PlanError, StoreError, TrainerError
 from cbngtrain.http_store import HttpStore
 from cbngtrain.plan import EditSet, Programs, edit_sets, plan, single_edit_set
@@ -76,7 +82,10 @@ def _build(settings: Settings, found: tuple[EditSet, ...], instance: str = "") -
     """Return the build of the edit sets *found*; from now on SIGTERM and SIGINT stop it."""
     berkeley_db()  # without it nothing can be checked: better told now than after the first step
     programs = Programs(
-        core_program(settings), conf_digest(conf_directory(settings)), settings.seed
+        core=core_program(settings),
+        conf=conf_digest(conf_directory(settings)),
+        trainer=trainer_program(),
+        seed=settings.seed,
     )
     store = _store(settings)
     dispatcher = LocalDispatcher(store, settings, Scratch())

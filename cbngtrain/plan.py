@@ -60,11 +60,13 @@ class Programs:
     Attributes:
         core: What stands for the core: ``{"engine": digest}`` or ``{"core": digest}``.
         conf: The digest of its configuration.
+        trainer: What stands for our own evaluation: ``{"trainer": digest}``.
         seed: Of the networks' start weights; None leaves the recipes'.
     """
 
     core: Mapping[str, str]
     conf: Digest
+    trainer: Mapping[str, str]
     seed: int | None = None
 
 
@@ -273,7 +275,7 @@ def _step(recipe: Recipe, slug: str, programs: Programs) -> Step:
     return Step(
         recipe=recipe,
         slug=slug,
-        program=programs.core,
+        program=programs.trainer if recipe.program == "trainer" else programs.core,
         conf=programs.conf if recipe.reads_conf else None,
         parameters=_parameters(recipe, programs.seed),
     )

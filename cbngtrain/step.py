@@ -241,6 +241,8 @@ class Recipe:
         parameters: Numbers that change results, by name. A ``seed`` is told to the command in its
             environment, and the settings may replace it.
         reads_conf: Whether the command reads the configuration in ``conf/``.
+        program: Whose the command is: ``core``, or ``trainer`` for one of our own evaluation,
+            which runs no core.
     """
 
     name: str
@@ -250,6 +252,7 @@ class Recipe:
     leaves: tuple[Leaf, ...]
     parameters: Mapping[str, int | float] = field(default_factory=dict)
     reads_conf: bool = False
+    program: str = "core"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +263,8 @@ class Step:
     Attributes:
         recipe: What is done.
         slug: For which edit set.
-        program: What the command is: ``{"engine": digest}`` or ``{"core": digest}``.
+        program: What the command is: ``{"engine": digest}``, ``{"core": digest}`` or
+            ``{"trainer": digest}``.
         conf: The configuration's digest, where the command reads it.
         parameters: The recipe's, with the settings' seed if they have one.
     """

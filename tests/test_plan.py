@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ FIRST: tuple[Row, ...] = (
 )
 SECOND: tuple[Row, ...] = ((60, SAMPLED, "Generic", None),)
 
-PROGRAMS = Programs({"engine": "e" * 64}, Digest("c" * 64))
+PROGRAMS = Programs({"engine": "e" * 64}, Digest("c" * 64), {"trainer": "a" * 64})
 
 
 def url(group: EditGroup) -> str:
@@ -440,7 +441,7 @@ def test_steps_know_program_and_configuration(planned: Plan):
 @pytest.mark.parametrize(("seed", "expected"), [(None, 1), (0, 0), (7, 7)])
 def test_seed_of_the_settings_replaces_the_recipe_s(seed: int | None, expected: int):
     """A seed, 0 too, goes to the network and to no other step; none leaves the recipe's."""
-    steps = plan([WITH_TRIAL], Programs(PROGRAMS.core, PROGRAMS.conf, seed)).steps["a"]
+    steps = plan([WITH_TRIAL], replace(PROGRAMS, seed=seed)).steps["a"]
 
     assert [step.parameters.get("seed") for step in steps] == [
         None,

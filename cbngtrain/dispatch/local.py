@@ -32,6 +32,7 @@ from cbngtrain.store import Store
 log = logging.getLogger(__name__)
 
 ENGINE = Path(__file__).parents[1] / "engine"
+EVALUATION = Path(__file__).parents[1] / "evaluation"
 PROGRAMS = ("cluebotng", "create_ann", "create_bayes_db", "print_bayes_db")
 
 _GRACE = 5  # seconds between asking a step that is out of time to stop, and killing it
@@ -124,6 +125,8 @@ class LocalDispatcher:
     def _command(self, step: Step) -> list[str]:
         """Return the command with its program's place on this machine."""
         program, *arguments = step.command
+        if step.recipe.program == "trainer":
+            return [sys.executable, "-P", "-m", "cbngtrain.evaluation", program, *arguments]
         if self._settings.core:
             return [str(self._settings.core / program), *arguments]
         return [sys.executable, "-P", "-m", "cbngtrain.engine", program, *arguments]
@@ -180,6 +183,11 @@ def core_program(settings: Settings) -> dict[str, str]:
             f"CBNG_CORE={settings.core} has no program {' or '.join(lacking)} that can be run"
         )
     return {"core": _digest_of_files(settings.core, programs)}
+
+
+def trainer_program() -> dict[str, str]:
+    """Return what stands for our own evaluation in fingerprints."""
+    return {"trainer": _digest_of_files(EVALUATION, sorted(EVALUATION.rglob("*.py")))}
 
 
 def conf_directory(settings: Settings) -> Path:
