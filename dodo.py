@@ -12,7 +12,6 @@ from cbngtrain.errors import SettingsError, TrainerError
 
 COMMAND = tasks.doit_command(sys.argv[1:])
 RUNS = COMMAND == "run"
-DOIT_CONFIG = dict(tasks.DOIT_CONFIG)
 
 try:
     LOCK = None if COMMAND in tasks.READERS else tasks.hold_checkout()
@@ -22,6 +21,8 @@ except SettingsError as error:
     raise SystemExit(error.status) from error
 except TrainerError as error:
     raise InvalidDodoFile(tasks.told(error)) from error
+
+DOIT_CONFIG = tasks.doit_config(BUILD)
 
 
 def task_build() -> Iterator[dict[str, Any]]:

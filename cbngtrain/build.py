@@ -230,6 +230,8 @@ class Build:
         self._settings = settings
         self.has_store_here = not settings.store_url  # asking it needs no network
         self.has_asked_name = bool(instance)
+        self.place = settings.dispatch  # where steps run
+        self.metrics_file = settings.metrics_file
         self.instance = instance or time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
         self.scratch = Scratch()
         self._review = ReviewService(settings.review_url)
@@ -400,7 +402,13 @@ class Build:
             write_reference(self.reference(step.slug, artifact.name), made)
         if not is_built:
             return {"did": "found", "why": ""}
-        return {"did": "built", "why": why, "seconds": f"{time.monotonic() - began:.1f}"}
+        return {
+            "did": "built",
+            "why": why,
+            "seconds": f"{time.monotonic() - began:.1f}",
+            "ran": str(record.about.get("seconds", "")),
+            "where": str(record.about.get("where", "")),
+        }
 
     def _with_inputs_healed(self, step: Step) -> tuple[Record, bool]:
         """Realise *step*; make again each input that turns out to be lost."""

@@ -13,7 +13,9 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,6 +39,8 @@ from cbngtrain.review import EditGroup, ReviewService, edit_groups_from_json
 from cbngtrain.settings import VARIABLES, Settings
 from cbngtrain.step import INSTANCE, Artifact, Digest, Record, Source, Step, fingerprint
 from cbngtrain.store import DirectoryStore, Store
+from cbngtrain.summary import Course, summary
+from cbngtrain.watching import LONG, leave
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +65,31 @@ def compose(env: Mapping[str, str], *, runs: bool, level: str = "WARNING") -> Bu
     """
     settings = _settings(env, level)
     service = ReviewService(settings.review_url)
-    groups = _asked_groups(service) if runs else _known_groups(service, settings)
-    found = edit_sets(groups, service.dump_url, settings.fallback_trial)
-    build = _build(settings, found)
-    if runs:
-        build.scratch.clear()
+    if not runs:
+        groups = _known_groups(service, settings)
+        return _build(settings, edit_sets(groups, service.dump_url, settings.fallback_trial))
+    with _told_to_store(settings):
+        groups = _asked_groups(service)
+        found = edit_sets(groups, service.dump_url, settings.fallback_trial)
+        build = _build(settings, found)
+    build.scratch.clear()
     return build
+
+
+@contextmanager
+def _told_to_store(settings: Settings) -> Iterator[None]:
+    """Leave a summary in the store, if there is one, where a build cannot begin."""
+    began = time.time()
+    try:
+        yield
+    except TrainerError as error:
+        if settings.store_url or settings.store.is_dir():
+            course = Course(began=began, ended=time.time(), status=error.status,
+                            problem=tasks.told(error))  # fmt: skip
+            told = summary(course, (), {})
+            for problem in leave(_store(settings), told, settings.metrics_file, LONG):
+                print(problem, file=sys.stderr)
+        raise
 
 
 def _settings(env: Mapping[str, str], level: str) -> Settings:
@@ -229,9 +252,11 @@ def run_edit_sets(arguments: argparse.Namespace) -> int:
     """Build all edit sets, or those named."""
     settings = _settings(os.environ, "INFO")
     service = ReviewService(settings.review_url)
-    found = edit_sets(
-        _asked_groups(service), service.dump_url, settings.fallback_trial, arguments.edit_set
-    )
+    is_typed = arguments.edit_set or arguments.print_only  # who mistypes a name needs no page
+    with nullcontext() if is_typed else _told_to_store(settings):
+        found = edit_sets(
+            _asked_groups(service), service.dump_url, settings.fallback_trial, arguments.edit_set
+        )
     if arguments.print_only:
         print("\n\n".join(shlex.join(_command_line(each, arguments)) for each in found))
         return 0
@@ -266,7 +291,7 @@ def _run(arguments: argparse.Namespace, settings: Settings, found: tuple[EditSet
     build = _build(settings, found, getattr(arguments, "instance_name", ""))
     build.scratch.clear()
     namespace = {
-        "DOIT_CONFIG": dict(tasks.DOIT_CONFIG),
+        "DOIT_CONFIG": tasks.doit_config(build),
         "task_build": lambda: tasks.as_doit_tasks(build, runs=True),
     }
     main = DoitMain(ModuleTaskLoader(namespace))

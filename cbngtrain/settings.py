@@ -80,6 +80,14 @@ def _directory(text: str) -> Path | None:
     return Path(text).resolve() if text else None
 
 
+def _new_file(text: str) -> Path | None:
+    """Return a file in a directory that exists, or None for an empty text."""
+    path = Path(text).absolute()
+    if text and (not path.parent.is_dir() or path.is_dir()):
+        raise ValueError("a file in a directory that exists")
+    return path if text else None
+
+
 def _http_url(text: str) -> str:
     """Return a URL of a scheme that the store's client speaks, without a slash at its end."""
     if text and not text.startswith(("http://", "https://")):
@@ -178,6 +186,12 @@ VARIABLES: Mapping[str, Variable] = {
         "report",
         "edits in both training and trial set: `report` them or `refuse` the edit set",
     ),
+    "metrics_file": Variable(
+        "CBNG_METRICS_FILE",
+        _new_file,
+        "",
+        "where each build leaves its numbers for Prometheus, such as `/…/cbng.prom`",
+    ),
     "log_level": Variable(
         "CBNG_LOG_LEVEL",
         _one_of("", "DEBUG", "INFO", "WARNING", "ERROR"),
@@ -207,6 +221,7 @@ class Settings:
     source_max_age: int  # seconds
     fallback_trial: str
     overlap: str
+    metrics_file: Path | None
     log_level: str
     step_env: Mapping[str, str]  # what a step's command sees of the environment
 

@@ -148,8 +148,7 @@ class Store(Protocol):
 
         Args:
             build: Its name, which begins with its time: ``2025-08-01T18.36.31-host-4711``.
-            summary: ``{"began": time, "edit_sets": {name: {"failed": [{"step": …, "problem": …,
-                "log": digest or nothing}]}}}``, every edit set that was looked at.
+            summary: As ``summary.py`` has it.
         """
 
     def latest(self, target: str) -> Instance | None:

@@ -25,11 +25,13 @@ from doit.tools import config_changed
 from tqdm import tqdm
 
 from cbngtrain.build import Build
-from cbngtrain.errors import TrainerError
+from cbngtrain.errors import StepFailed, TrainerError
 from cbngtrain.plan import EditSet
 from cbngtrain.publish import is_published, publish
 from cbngtrain.recipes import RECIPES
 from cbngtrain.step import Source, Step
+from cbngtrain.summary import Course, Outcome, counts, log_digest, summary
+from cbngtrain.watching import LONG, SHORT, leave
 
 log = logging.getLogger(__name__)
 
@@ -94,18 +96,20 @@ def _task(verb: Callable[[T], dict[str, str]], noun: T, **task: Any) -> dict[str
 
 def _outcome(verb: Callable[[T], dict[str, str]], noun: T) -> "dict[str, str] | Failed":
     """Return what *verb* did, or its error as doit reports failures."""
+    began = time.monotonic()
     try:
         return verb(noun)
     except TrainerError as error:
-        return Failed(error)
+        return Failed(error, time.monotonic() - began)
 
 
 class Failed(TaskFailed):  # type: ignore[misc] # doit has no types
     """A task failed with one of our errors."""
 
-    def __init__(self, error: TrainerError) -> None:
+    def __init__(self, error: TrainerError, seconds: float) -> None:
         super().__init__(str(error))
-        self.status = error.status
+        self.error = error
+        self.seconds = seconds
 
 
 def _source_task(build: Build, source: Source, *, runs: bool) -> dict[str, Any]:
@@ -165,16 +169,18 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
     """
     One line per step built, found or failed, and why; nothing for what is up to date.
 
-    At the end it raises SystemExit with our exit status, when doit has closed its database.
+    At the end it leaves the build's summary, and raises SystemExit with our exit status, when doit
+    has closed its database.
     """
 
     desc = "one line per step that was built, found or failed, and why"
 
-    def __init__(self, outstream: TextIO, options: Mapping[str, Any]) -> None:
+    def __init__(self, outstream: TextIO, options: Mapping[str, Any], build: Build) -> None:
         super().__init__(outstream, options)
-        self._done: Counter[str] = Counter()
+        self._build = build
+        self._began = time.time()
+        self._outcomes: list[Outcome] = []
         self._running: list[str] = []
-        self._not_built: list[str] = []
         self._statuses: set[int] = set()
         self._bar: Any = None
 
@@ -195,7 +201,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
             return
         self._ended(task)
         did, why = task.values["did"], task.values["why"]
-        self._done[f"source {did}" if task.name.startswith("edit_set:") else did] += 1
+        self._outcomes.append(_succeeded(task))
         if did == "built":
             self._say(f"built {task.name} in {task.values['seconds']} s: {why}")
         elif did == "published":
@@ -206,7 +212,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
     def skip_uptodate(self, task: Any) -> None:
         """Count it."""
         if task.actions:
-            self._done["up to date"] += 1
+            self._outcomes.append(Outcome(task=task.name, did="up to date"))
             self._bar.update()
 
     def skip_ignore(self, task: Any) -> None:
@@ -217,11 +223,11 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
         """Say why it failed, in one line; what depends on it is told at the end."""
         if isinstance(fail, UnmetDependency):
             if task.actions:
-                self._not_built.append(task.name)
+                self._outcomes.append(Outcome(task=task.name, did="not built"))
             return
         self._ended(task)
-        self._done["failed"] += 1
-        self._statuses.add(fail.status if isinstance(fail, Failed) else BUG)
+        self._outcomes.append(_failed(task, fail, self._build.place))
+        self._statuses.add(fail.error.status if isinstance(fail, Failed) else BUG)
         message = fail.message if isinstance(fail, Failed) else fail.get_msg().rstrip()
         name = "" if message.startswith(task.name) else f"{task.name}: "
         self._say(f"FAILED {name}{message}")
@@ -234,27 +240,41 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
     def complete_run(self) -> None:
         """Sum up in one line, and end with the exit status: of several, the lowest number."""
         self._bar.close()
-        if isinstance(sys.exc_info()[1], SystemExit):
+        stop = sys.exc_info()[1]
+        if isinstance(stop, SystemExit):
             self._say("Stopped; finished steps are kept, the next doit goes on from there.")
+            self._outcomes += [Outcome(task=name, did="stopped") for name in self._running]
+            self._leave(stop.code if isinstance(stop.code, int) else BUG, SHORT)
             return
-        if self._not_built:
-            self._say(f"not built: {', '.join(self._not_built)}")
-        self._say(self._summary())
-        if self._statuses:
-            raise SystemExit(min(self._statuses))
+        if not_built := [each.task for each in self._outcomes if each.did == "not built"]:
+            self._say(f"not built: {', '.join(not_built)}")
+        self._say(self._told())
+        status = min(self._statuses, default=0)
+        self._leave(status, LONG)
+        if status:
+            raise SystemExit(status)
 
-    def _summary(self) -> str:
+    def _leave(self, status: int, seconds: float) -> None:
+        """Leave the build's summary; what cannot be left is said, and changes no exit status."""
+        names = {edit_set.slug: edit_set.name for edit_set in self._build.plan.edit_sets}
+        course = Course(began=self._began, ended=time.time(), status=status)
+        told = summary(course, self._outcomes, names)
+        for problem in leave(self._build.store, told, self._build.metrics_file, seconds):
+            self._say(problem)
+
+    def _told(self) -> str:
         """Return the counts in one line."""
-        done = self._done
+        done = Counter(counts(self._outcomes))
         up_to_date = done["up to date"] + done["unchanged"]
         unchanged = f"{up_to_date} up to date, {done['source unchanged']} sources unchanged."
-        busy = ("failed", "built", "found", "published")
-        told = [f"{done[did]} {did}" for did in busy if done[did]]
+        failed, not_built = (done[did] + done[f"source {did}"] for did in ("failed", "not built"))
+        told = [f"{failed} failed"] if failed else []
+        told += [f"{done[did]} {did}" for did in ("built", "found", "published") if done[did]]
         if changed := done["source changed"]:
             told.append(f"{changed} source{'s' * (changed != 1)} changed")
-        if not told and not self._not_built:
+        if not told and not not_built:
             return f"Nothing to do: {unchanged}"
-        start = "Not complete" if done["failed"] else "Done"
+        start = "Not complete" if failed else "Done"
         return f"{start}: {', '.join(told)}; {unchanged}"
 
     def _ended(self, task: Any) -> None:
@@ -274,14 +294,52 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
             self.outstream.flush()
 
 
-DOIT_CONFIG: Mapping[str, Any] = {
-    "backend": "sqlite3",  # one file, which a kill cannot cut
-    "dep_file": ".doit.db",
-    "par_type": "thread",  # steps wait for processes and pods; nothing needs to be pickled
-    "continue": True,  # one edit set's failure leaves the others to finish
-    "reporter": Reporter,
-    "verbosity": 0,
-}
+def _succeeded(task: Any) -> Outcome:
+    """Return what became of a task that did something."""
+    told = task.values
+    return Outcome(
+        task=task.name,
+        did=told["did"],
+        why=told["why"],
+        seconds=float(told.get("ran") or told.get("seconds", 0)),
+        where=told.get("where", ""),
+    )
+
+
+def _failed(task: Any, fail: Any, place: str) -> Outcome:
+    """Return what became of a task that failed; a step had been at work in *place*."""
+    if not isinstance(fail, Failed):
+        return Outcome(task=task.name, did="failed", why=fail.get_msg().strip().rpartition("\n")[2])
+    error = fail.error
+    if not isinstance(error, StepFailed):
+        return Outcome(task=task.name, did="failed", why=str(error), seconds=fail.seconds)
+    return Outcome(
+        task=task.name,
+        did="failed",
+        why=error.problem,
+        seconds=fail.seconds,
+        where=place,
+        log=log_digest(error.log),
+    )
+
+
+def doit_config(build: Build) -> dict[str, Any]:
+    """Return what doit is told to do with *build*."""
+
+    class BuildReporter(Reporter):
+        """doit makes the reporter, and knows no build."""
+
+        def __init__(self, outstream: TextIO, options: Mapping[str, Any]) -> None:
+            super().__init__(outstream, options, build)
+
+    return {
+        "backend": "sqlite3",  # one file, which a kill cannot cut
+        "dep_file": ".doit.db",
+        "par_type": "thread",  # steps wait for processes and pods; nothing needs to be pickled
+        "continue": True,  # one edit set's failure leaves the others to finish
+        "reporter": BuildReporter,
+        "verbosity": 0,
+    }
 
 
 # Stopping, and two at once ---------------------------------------------------------------------

@@ -22,6 +22,8 @@ LAYERS = (
     "http_store",
     "build",
     "publish",
+    "summary",
+    "watching",
     "tasks",
     "dispatch.local",
     "dispatch.script",

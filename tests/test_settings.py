@@ -40,6 +40,7 @@ DEFAULTS = {
     "source_max_age": 0,
     "fallback_trial": "",
     "overlap": "report",
+    "metrics_file": None,
     "log_level": "",
     "step_env": {},
 }
@@ -115,6 +116,8 @@ def test_directory_is_absolute(attribute: str, tmp_path: Path, monkeypatch: pyte
         ("CBNG_SEED", "9" * 5000, "a whole number from 0 to 4294967295"),
         ("CBNG_SOURCE_MAX_AGE", "soon", "a whole number from 0"),
         ("CBNG_OVERLAP", "ignore", "report or refuse"),
+        ("CBNG_METRICS_FILE", "nowhere/cbng.prom", "a file in a directory that exists"),
+        ("CBNG_METRICS_FILE", "/", "a file in a directory that exists"),
         ("CBNG_LOG_LEVEL", "verbose", "DEBUG or INFO or WARNING or ERROR"),
         ("CBNG_LOG_LEVEL", "info", "DEBUG or INFO or WARNING or ERROR"),
     ],

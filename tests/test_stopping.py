@@ -46,6 +46,9 @@ def test_signal_stops_the_build_at_once(site: Site, process: str, number: int, s
     assert doit.returncode == status, out
     assert "Stopped; finished steps are kept" in out
     wait_until(lambda: not processes_in(site.base), 2)
+    (summary,) = (site.base / "store" / "builds").iterdir()
+    told = json.loads(summary.read_bytes())
+    assert (told["status"], told["counts"]["stopped"] > 0) == (status, True)
     finished = step_records(site)
     assert finished >= sum(line.startswith("built") for line in out.splitlines())
     site.behave()

@@ -12,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cbngtrain.step import INSTANCE
+from cbngtrain.step import INSTANCE, problem_with_target
 from cbngtrain.store import DirectoryStore, Instance
 from web.figures import Figures, curve, figures
 from web.names import Address, quoted
-from web.summaries import last_builds
+from web.summaries import last_build, last_builds, summaries
 from web.templates import render
 from web.tree import Entry, Tree
 
@@ -78,9 +78,12 @@ class Pages:
 
     def _home(self, number: int) -> Page:
         """Return all edit sets: latest instance, figures over time, how the last build went."""
-        targets = list(self._tree.targets())
-        builds = last_builds(self._store.root / "builds")
+        found = summaries(self._store.root / "builds")
+        builds = last_builds(found)
+        failed = {target for target, told in builds.items() if told["failed"]}
+        targets = sorted({*self._tree.targets(), *failed})
         value = {**self._listing(Address(""), number), **_paged(targets, number)}
+        value["last_build"] = last_build(found)
         value["edit_sets"] = [
             {**self._row(target), "last_build": builds.get(target)}
             for target in _cut(targets, number)
@@ -89,7 +92,8 @@ class Pages:
 
     def _row(self, target: str) -> dict[str, Any]:
         """Return what is told of an edit set: its latest instance, its figures over time."""
-        history = self._instances(target)
+        is_published = problem_with_target(target) is None and self._tree.is_folder(Address(target))
+        history = self._instances(target) if is_published else []
         told = [each["figures"] for each in reversed(history) if each["figures"]]
         return {
             "name": target,

@@ -1,34 +1,69 @@
 """
-Summaries of builds, ``builds/{id}.json``, which clients leave: how each edit set fared.
+Summaries of builds, ``builds/{id}.json``, which clients leave: how builds and edit sets fared.
 
-    {"began": "2025-08-01 18:36:31", "edit_sets": {"Legacy Import": {"failed": [
-        {"step": "ann:legacy-import", "problem": "exit code 3: …", "log": "9f2c…"}]}}}
-
-An id begins with the time of its build, so names sort as times do.
+What is in one is told in ``cbngtrain/summary.py``; anybody with a token may have written it, so
+nothing in it is relied on. An id begins with the time of its build, so names sort as times do.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cbngtrain.store import read_json
+from cbngtrain.summary import failures, is_telling, times_in_a_row
 
 _LOOKED_AT = 50  # newest summaries
+_TEXT = 500  # characters
 
 
-def last_builds(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return for each edit set its last ``build`` and the steps that ``failed`` in it."""
-    found: dict[str, dict[str, Any]] = {}
+def summaries(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return the newest builds, newest first: id and summary."""
     names = sorted((path.name for path in folder.glob("[!.]*.json")), reverse=True)
-    for name in names[:_LOOKED_AT]:
-        summary = read_json(folder / name)
-        edit_sets = summary.get("edit_sets") if isinstance(summary, dict) else None
-        for target, told in edit_sets.items() if isinstance(edit_sets, dict) else ():
-            failed = told.get("failed", []) if isinstance(told, dict) else []
-            steps = [_failure(each) for each in failed if isinstance(each, dict)]
-            found.setdefault(target, {"build": name.removesuffix(".json"), "failed": steps})
-    return found
+    read = ((name.removesuffix(".json"), read_json(folder / name)) for name in names[:_LOOKED_AT])
+    return [(build, told) for build, told in read if isinstance(told, dict)]
 
 
-def _failure(told: dict[str, Any]) -> dict[str, str]:
-    """Return a step that failed: its name, the problem, its log's digest or nothing."""
-    return {key: str(told.get(key) or "")[:500] for key in ("step", "problem", "log")}
+def last_build(found: list[tuple[str, dict[str, Any]]]) -> dict[str, Any] | None:
+    """Return how the last build went: its id, times, exit status, counts, cost."""
+    if not found:
+        return None
+    build, told = found[0]
+    counts = told.get("counts")
+    return {
+        "build": build,
+        **{key: str(told.get(key) or "")[:_TEXT] for key in ("began", "problem")},
+        **{key: _number(told.get(key)) for key in ("seconds", "status", "pods", "pod_seconds")},
+        "counts": {
+            str(did)[:_TEXT]: number
+            for did, number in (counts.items() if isinstance(counts, Mapping) else ())
+            if isinstance(number, int)
+        },
+    }
+
+
+def _number(value: Any) -> float | None:
+    """Return *value* if it is a number."""
+    return value if isinstance(value, int | float) else None
+
+
+def last_builds(found: list[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """
+    Return for each edit set the last ``build`` that tells how it fared.
+
+    Besides, the steps that ``failed`` in it, and how many times ``in_a_row`` they did so for the
+    same reason.
+    """
+    history: dict[str, list[tuple[str, list[dict[str, str]]]]] = {}
+    for build, told in found:
+        edit_sets = told.get("edit_sets")
+        for target, fared in edit_sets.items() if isinstance(edit_sets, Mapping) else ():
+            if not isinstance(fared, Mapping) or is_telling(fared):
+                history.setdefault(target, []).append((build, failures(fared)))
+    return {
+        target: {
+            "build": builds[0][0],
+            "failed": builds[0][1],
+            "in_a_row": times_in_a_row([failed for _, failed in builds]),
+        }
+        for target, builds in history.items()
+    }

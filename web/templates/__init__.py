@@ -15,8 +15,15 @@ def render(name: str, **values: object) -> str:
 
 
 def age(name: str, now: float | None = None) -> str:
-    """Return how long ago a UTC time ``YYYY-mm-dd HH:MM:SS`` was, for people: ``3 hours ago``."""
-    then = timegm(time.strptime(name, "%Y-%m-%d %H:%M:%S"))
+    """
+    Return how long ago a UTC time ``YYYY-mm-dd HH:MM:SS`` was, for people: ``3 hours ago``.
+
+    What is no time, in a text that anybody may have written, has no age.
+    """
+    try:
+        then = timegm(time.strptime(name, "%Y-%m-%d %H:%M:%S"))
+    except ValueError:
+        return ""
     past = max((time.time() if now is None else now) - then, 0)
     for length, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if past >= length:
@@ -37,6 +44,15 @@ def size(number: int | None) -> str:
     return f"{value:.1f} GB"
 
 
+def duration(seconds: float | None) -> str:
+    """Return how long something took, for people: ``12 s``, ``3 min``, ``2.5 h``."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def sparkline(values: Sequence[float]) -> str:
     """Return the points of a line through *values*, for an SVG of 100 by 24."""
     return points(values, 100, 20)
@@ -49,4 +65,4 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters.update(age=age, bytes=size, sparkline=sparkline)
+_ENVIRONMENT.filters.update(age=age, bytes=size, duration=duration, sparkline=sparkline)
