@@ -36,12 +36,14 @@ class Variable:
         parse: From its text to the value; raises ValueError with what was expected.
         default: The text where it is not set.
         doc: What it means, for the README and ``cbng-trainer --help``.
+        is_secret: Whether its value must never be told.
     """
 
     name: str
     parse: Callable[[str], Any]
     default: str
     doc: str
+    is_secret: bool = False
 
 
 def _whole_number(lowest: int, highest: int) -> Callable[[str], int]:
@@ -88,6 +90,13 @@ def _new_file(text: str) -> Path | None:
     return path if text else None
 
 
+def _file(text: str) -> Path | None:
+    """Return an existing file, or None for an empty text."""
+    if text and not Path(text).is_file():
+        raise ValueError("a file that exists")
+    return Path(text).resolve() if text else None
+
+
 def _http_url(text: str) -> str:
     """Return a URL of a scheme that the store's client speaks, without a slash at its end."""
     if text and not text.startswith(("http://", "https://")):
@@ -128,6 +137,7 @@ VARIABLES: Mapping[str, Variable] = {
         _tokens,
         "",
         "token that may write to the file service; the service takes several, with commas between",
+        is_secret=True,
     ),
     "max_upload": Variable(
         "CBNG_MAX_UPLOAD",
@@ -199,6 +209,40 @@ VARIABLES: Mapping[str, Variable] = {
         "how much is logged: `DEBUG`, `INFO`, `WARNING`, `ERROR`; "
         "else `WARNING` for doit and `INFO` for cbng-trainer",
     ),
+    "toolforge_api_url": Variable(
+        "TOOL_TOOLFORGE_API_URL",
+        _http_url,
+        "https://api.svc.toolforge.org",
+        "Toolforge's API, which Toolforge itself tells its jobs",
+    ),
+    "toolforge_ca": Variable(
+        "CBNG_TOOLFORGE_CA",
+        _file,
+        "",
+        "a file of certificates by which that API is verified; else the system's",
+    ),
+    "deploy_token": Variable(
+        "CBNG_DEPLOY_TOKEN",
+        _tokens,
+        "",
+        "token of Toolforge's components service, with which deploying needs no key",
+        is_secret=True,
+    ),
+    "k8s_server": Variable(
+        "K8S_SERVER",
+        _http_url,
+        "",
+        "the Kubernetes API of a job that has no kubeconfig: `https://…`",
+    ),
+    "k8s_ca_crt": Variable(
+        "K8S_CA_CRT", str, "", "certificates by which it is verified, as PEM; else the pod's own"
+    ),
+    "k8s_client_crt": Variable(
+        "K8S_CLIENT_CRT", str, "", "the tool's client certificate, as PEM; else the kubeconfig's"
+    ),
+    "k8s_client_key": Variable(
+        "K8S_CLIENT_KEY", str, "", "its key, as PEM; else the kubeconfig's", is_secret=True
+    ),
 }
 """Attribute of `Settings` → its variable."""
 
@@ -223,6 +267,13 @@ class Settings:
     overlap: str
     metrics_file: Path | None
     log_level: str
+    toolforge_api_url: str
+    toolforge_ca: Path | None
+    deploy_token: str = field(repr=False)  # never in a log
+    k8s_server: str
+    k8s_ca_crt: str
+    k8s_client_crt: str
+    k8s_client_key: str = field(repr=False)  # never in a log
     step_env: Mapping[str, str]  # what a step's command sees of the environment
 
     @classmethod
@@ -240,7 +291,7 @@ class Settings:
             try:
                 values[attribute] = variable.parse(text)
             except ValueError as error:
-                told = "" if variable.name == "FILE_API_KEY" else f"={text!r}"  # never in a log
+                told = "" if variable.is_secret else f"={text!r}"
                 problems.append(f"{variable.name}{told} is not {error}")
         if problems:
             raise SettingsError("; ".join(problems))

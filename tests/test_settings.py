@@ -42,6 +42,13 @@ DEFAULTS = {
     "overlap": "report",
     "metrics_file": None,
     "log_level": "",
+    "toolforge_api_url": "https://api.svc.toolforge.org",
+    "toolforge_ca": None,
+    "deploy_token": "",
+    "k8s_server": "",
+    "k8s_ca_crt": "",
+    "k8s_client_crt": "",
+    "k8s_client_key": "",
     "step_env": {},
 }
 
@@ -61,7 +68,9 @@ def test_empty_variable_counts_as_not_set(name: str):
 def test_variables_have_names_and_a_meaning():
     """Each setting has a variable of its own, and a meaning for people."""
     assert len(set(NAMES)) == len(NAMES)
-    assert all(name.startswith("CBNG_") or name == "FILE_API_KEY" for name in NAMES)
+    others = {name for name in NAMES if not name.startswith("CBNG_")}
+    assert others == {"FILE_API_KEY", "K8S_CA_CRT", "K8S_CLIENT_CRT", "K8S_CLIENT_KEY",
+                      "K8S_SERVER", "TOOL_TOOLFORGE_API_URL"}  # fmt: skip
     assert all(len(variable.doc) > 10 for variable in VARIABLES.values())
 
 
