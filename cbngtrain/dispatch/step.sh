@@ -1,0 +1,511 @@
+# What runs in the pod of a step: bash, coreutils and curl, nothing else.
+#
+# script.py writes the step's own values above this text:
+#   name, key                 the step and its fingerprint
+#   store, release            URLs: the file service; a core release, or nothing
+#   workspace                 directory of the programs, in which the command runs
+#   limit, patience           seconds: for the command; that one request may wait between tries
+#   command, seed             what is run
+#   clear                     what may lie in the workspace from earlier or from the image
+#   inputs, conf              path and digest of each; conf's below conf/
+#   leaves                    path, artifact, form and check of each
+#   record                    of the record's JSON what is known before: parts, inputs, fingerprint
+#
+# The checks and forms are canonical.py's, which says what each is for; a test holds the two
+# against each other. No line of a big file passes through bash.
+set -u -o pipefail
+export LC_ALL=C
+began=${EPOCHREALTIME/./} # microseconds
+termination=${CBNG_TERMINATION_LOG-}
+token=${FILE_API_KEY-}
+unset FILE_API_KEY "${!CBNG_@}" # a command sees what is declared
+scratch=$(mktemp -d) || exit 80
+newline=$'\n'
+kept=null # the log's digest as JSON
+
+# How it ends ------------------------------------------------------------------------------------
+
+# JSON CODE EXIT PROBLEM: the end as JSON, for the dispatcher, and the end.
+end() {
+  local json
+  json="{\"code\":$1,\"exit\":$2,\"problem\":$(quoted "$3"),\"log\":$kept}"
+  : >"$scratch/ended"
+  [[ -z $termination ]] || printf '%s\n' "$json" >"$termination"
+  printf 'cbngtrain: %s\n' "$json"
+  exit "$1"
+}
+
+# A text as JSON: printable ASCII, not too long.
+quoted() {
+  local text=${1:0:500}
+  text=${text//[^[:print:]]/ }
+  text=${text//\\/\\\\}
+  printf '"%s"' "${text//\"/\\\"}"
+}
+
+# For SIGTERM and SIGINT: nothing is waited for.
+# shellcheck disable=SC2317 # trap calls it
+stop() {
+  trap '' TERM INT
+  {
+    kill -KILL -- "-$main"
+    [[ ! -s $scratch/command ]] || kill -KILL -- "-$(<"$scratch/command")"
+  } 2>/dev/null
+  (end "$1" null "stopped by a signal")
+  rm -rf -- "$scratch"
+  exit "$1"
+}
+
+# The file service -------------------------------------------------------------------------------
+
+# request METHOD PATH [OPTION...]: asks the service, again while it is away. Leaves the status in
+# $status and the body in the file $answer. Fails, with $problem, if it stays away.
+answer=$scratch/answer
+request() {
+  local method=$1 url=$store$2 left=$patience pause=1 code
+  shift 2
+  while :; do
+    status=$(curl --disable --silent --show-error --globoff --proto '=http,https' \
+      --connect-timeout 10 --speed-limit 1 --speed-time 60 --header "@$scratch/header" \
+      --header 'Accept: application/json' --request "$method" "$@" \
+      --output "$answer" --write-out '%{http_code}' --url "$url" 2>"$scratch/complaint")
+    code=$?
+    problem="$method $url: $(<"$scratch/complaint")"
+    case $code:$status in
+    0:408 | 0:425 | 0:429 | 0:502 | 0:503 | 0:504) problem="$method $url: $status" ;;
+    0:*) return 0 ;;
+    23:* | 26:* | 27:*) return 1 ;; # cannot write or read a file, out of memory
+    esac
+    ((pause <= left)) || return 1
+    printf '%s; trying again in %d s\n' "$problem" "$pause"
+    sleep "$pause"
+    left=$((left - pause)) pause=$((pause < 15 ? 2 * pause : 30))
+  done
+}
+
+# Whether the last answer was one of the statuses given; $problem tells what it was instead.
+is_answered() {
+  local text wanted
+  for wanted; do
+    [[ $status != "$wanted" ]] || return 0
+  done
+  text=$(head -c 2000 -- "$answer" | tr '\0' ' ')
+  problem="$problem$status $text"
+  if [[ $text =~ \"title\":\ *\"([^\"]*)\" ]]; then
+    problem="${problem%"$text"}${BASH_REMATCH[1]}"
+    [[ ! $text =~ \"detail\":\ *\"([^\"]*)\" ]] || problem+=": ${BASH_REMATCH[1]}"
+  fi
+  return 1
+}
+
+# fetch PATH DIGEST: an input, verified. Bytes that are wrong twice are taken out of the store.
+fetch() {
+  local try answer=$scratch/input
+  mkdir -p -- "$(dirname -- "$1")" || end 80 null "$1 cannot be written"
+  for try in 1 2; do
+    { request GET "/cas/$2" && is_answered 200; } || end 80 null "$1 could not be fetched: $problem"
+    if [[ $(sha256 "$answer") == "$2" ]]; then
+      mv -- "$answer" "$1" || end 80 null "$1 cannot be written"
+      return
+    fi
+    printf '%s came with other bytes than %s (%d)\n' "$1" "$2" "$try"
+  done
+  answer=$scratch/answer
+  request DELETE "/cas/$2"
+  end 81 null "$1 has other bytes than $2 has"
+}
+
+sha256() {
+  local line
+  line=$(sha256sum <"$1") && printf '%s' "${line%% *}"
+}
+
+# upload PATH DIGEST: fails with $problem.
+upload() {
+  request PUT "/cas/$2" --upload-file "$1" && is_answered 200 201
+}
+
+# upload_missing [PATH DIGEST]...: those of them that the service does not have.
+upload_missing() {
+  local at
+  local -a asked=()
+  for ((at = 2; at <= $#; at += 2)); do
+    asked+=("\"${!at}\"")
+  done
+  (IFS=, && printf '[%s]' "${asked[*]}") >"$scratch/asked"
+  request POST /_/missing --header 'Content-Type: application/json' \
+    --data-binary "@$scratch/asked" || return
+  is_answered 200 || return
+  upload_named "$(<"$answer")" "$@"
+}
+
+# upload_named TEXT [PATH DIGEST]...: those of them that TEXT names.
+upload_named() {
+  local text=$1
+  shift
+  while (($#)); do
+    [[ $text != *"$2"* ]] || upload "$1" "$2" || return
+    shift 2
+  done
+}
+
+# Looking at big files ---------------------------------------------------------------------------
+
+# matching BRE [FILE]: how many lines match. nl numbers those that do; its last digit is counted.
+matching() {
+  nl -h "p$1" -b "p$1" -f "p$1" -w 9 -s ' ' "${@:2}" | cut -b 9 | tr -d ' \n' | wc -c
+}
+
+sorted() {
+  sort --buffer-size=64M --temporary-directory="$scratch" "$@"
+}
+
+bytes() {
+  stat --format=%s -- "$1"
+}
+
+# Whether the last byte is the end of a line.
+is_whole() {
+  [[ $(tail -c 1 -- "$1" | wc -l) == 1 ]]
+}
+
+edits() {
+  matching '^<WPEdit>$' edits.xml
+}
+
+# Checks: each fails with $problem ---------------------------------------------------------------
+
+# check NAME PATH
+check() {
+  case $1 in
+  bayes_words) check_bayes_words "$2" ;;
+  ann_rows) check_ann_rows "$2" ;;
+  bayes_db) check_bayes_db "$2" ;;
+  network) check_network "$2" ;;
+  trial_report) check_trial_report "$2" ;;
+  table) check_table "$2" ;;
+  trial_details) check_trial_details "$2" ;;
+  edit_set) check_edit_set "$2" ;;
+  *) problem="there is no check $1" && false ;;
+  esac
+}
+
+is_not_empty() {
+  problem="is empty"
+  [[ -s $1 ]]
+}
+
+check_bayes_words() {
+  local lines words blocks edits first
+  is_not_empty "$1" || return
+  lines=$(wc -l <"$1")
+  words=$(matching "^[01] [^$newline]" "$1")
+  problem="not all lines are a 0 or 1, a space and a word, or the last one is cut"
+  { is_whole "$1" && ((words == lines)); } || return
+  IFS= read -r -d '' -n 15 first < <(head -c 15 -- "$1" | tr '\0' ' ')
+  problem="line 1: does not begin with _EDIT_TOTALS"
+  [[ $first == [01]" _EDIT_TOTALS$newline" ]] || return
+  blocks=$(matching '^[01] _EDIT_TOTALS$' "$1") edits=$(edits)
+  problem="tells of $blocks edits, but there are only $edits"
+  ((blocks <= edits))
+}
+
+check_ann_rows() {
+  local header edits shape count inputs outputs
+  is_not_empty "$1" || return
+  header=$(head -c 30 -- "$1" | tr '\0' x && printf x)
+  problem="line 1: not a header of three numbers"
+  [[ $header =~ ^([0-9]{1,9})\ ([0-9]{1,9})\ ([0-9]{1,9})"$newline" ]] || return
+  local -i rows="10#${BASH_REMATCH[1]}" in="10#${BASH_REMATCH[2]}" out="10#${BASH_REMATCH[3]}"
+  edits=$(edits)
+  problem="line 1: $rows rows for $edits edits"
+  ((rows == edits)) || return
+  problem="holds more than numbers: $(tr -d '0-9.\n -' <"$1" | head -c 20 | tr '\0' x)"
+  (($(tr -d '0-9.\n -' <"$1" | wc -c) == 0)) || return
+  count=$(($(wc -l <"$1") - 1))
+  problem="has $count whole lines for $rows rows"
+  { is_whole "$1" && ((count == 2 * rows)); } || return
+  ((rows)) || return 0
+  # Each number becomes one 0, and what is between them goes: all rows must then look alike.
+  tail -n +2 -- "$1" | tr -s '0-9.-' 0 | tr -d ' ' | paste -d ' ' - - | uniq -c |
+    head -n 2 >"$scratch/shapes"
+  { read -r count shape && read -r inputs outputs; } <"$scratch/shapes"
+  [[ $shape == *" "* ]] && inputs=${shape% *} outputs=${shape#* }
+  problem="not every row has $in and $out numbers"
+  ((count == rows && ${#inputs} == in && ${#outputs} == out))
+}
+
+check_bayes_db() {
+  local -a sources=(data/*_bayes_train.dat)
+  local told
+  told=$(matching '^[01] _EDIT_TOTALS$' "${sources[@]}")
+  problem="counts edits where ${sources[*]} has none"
+  ((told)) || return
+  dump "$1" || return
+  problem="is an empty database"
+  [[ -s $scratch/dump ]] || [[ $(head -c 1000000 -- "$1" | tr -cd 'A-Z_') == *_EDIT_TOTALS* ]]
+}
+
+# Leave in $scratch/dump what print_bayes_db says; of a damaged database it may find no end.
+dump() {
+  local most
+  most=$((8 * $(bytes "$1") + 4096))
+  problem="print_bayes_db cannot read it"
+  { timeout "$limit" ./print_bayes_db "$1" && : >"$scratch/read"; } 2>/dev/null </dev/null |
+    head -c "$most" >"$scratch/dump"
+  [[ -e $scratch/read ]] && (($(bytes "$scratch/dump") < most))
+}
+
+check_network() {
+  local line sizes="" at=1 wanted=0 found below="" words inputs outputs is_found=""
+  is_not_empty "$1" || return
+  problem="is not a whole network"
+  is_whole "$1" || return
+  while IFS= read -r line; do
+    ((at > 1)) || [[ $line == FANN_FLO_2.1 ]] || return
+    [[ $line != "connections ("* ]] || { is_found=yes && break; }
+    [[ -n $sizes ]] || [[ ! $line =~ ^layer_sizes=(([1-9][0-9]{0,8}\ )+)$ ]] ||
+      sizes=${BASH_REMATCH[1]}
+    at=$((at + 1))
+  done < <(head -n 1000 -- "$1" | cut -b 1-1000 | tr '\0' ' ')
+  [[ $is_found && $sizes ]] || return
+  for line in $sizes; do # with their bias neurons
+    [[ -z $below ]] || wanted=$((wanted + below * (line - 1)))
+    below=$line
+  done
+  found=$(($(tail -n "+$at" -- "$1" | tr -cd '(' | wc -c) - 1))
+  problem="has $found weights instead of $wanted"
+  ((found == wanted)) || return
+  words=$(tail -n "+$at" -- "$1" | tr -cs '[:lower:]' '\n' | sorted -u)
+  problem="has a weight that is no number"
+  [[ $words != *nan* && $words != *inf* ]] || return
+  read -r _ inputs outputs < <(head -n 1 data/main_ann_train.dat)
+  wanted="$((10#$inputs)) inputs and $((10#$outputs)) outputs"
+  found="$((${sizes%% *} - 1)) inputs and $((below - 1)) outputs"
+  problem="has $found instead of $wanted"
+  [[ $found == "$wanted" ]]
+}
+
+check_trial_report() {
+  local text edits
+  text=$(tr '\0' x <"$1" && printf x)
+  text=$newline${text%x}
+  edits=$(edits)
+  problem="does not report on the $edits edits of the trial set"
+  [[ $text =~ ${newline}Trial\ set:\ ([0-9]+)\ Edits ]] || return
+  [[ ${BASH_REMATCH[1]} =~ ^0*([0-9]{1,9})$ ]] || return
+  ((10#${BASH_REMATCH[1]} == edits)) || return
+  problem="a rate is no number: the trial set needs vandalism and constructive"
+  [[ $text != *nan* ]] || return
+  problem="is cut before its last line"
+  [[ ${text:1} =~ $newline(Trial\ set|Correct\ positives):\ [^$newline]+${newline}[[:space:]]*$ ]]
+}
+
+check_table() {
+  problem="is not a whole table with a line of headings"
+  [[ $(head -c 1 -- "$1" | tr '\0' x) == '#' ]] && is_whole "$1"
+}
+
+check_trial_details() {
+  local lines edits
+  is_not_empty "$1" || return
+  lines=$(matching "^editid=[^,$newline]\{1,\}, [^$newline]" "$1") edits=$(edits)
+  problem="has $lines whole lines for $edits edits"
+  { is_whole "$1" && ((lines == $(wc -l <"$1") && lines == edits)); } || return
+  problem="a score is no number"
+  (($(matching 'score=-\{0,1\}\(nan\|inf\)' "$1") == 0))
+}
+
+check_edit_set() {
+  local text
+  text=$(tail -c 64 -- "$1" | tr '\0' x && printf x)
+  problem="does not end with </WPEditSet>"
+  [[ ${text%x} =~ "</WPEditSet>"[[:space:]]*$ ]]
+}
+
+# Canonical forms --------------------------------------------------------------------------------
+
+# meaning FORM PATH
+meaning() {
+  local line
+  case $1 in
+  raw) line=$(sha256sum <"$2") ;;
+  lines) line=$(sorted "$2" | sha256sum) ;;
+  rows) line=$(form_rows "$2" | sha256sum) ;;
+  bayes_db) line=$(form_bayes_db | sha256sum) ;;
+  *) false ;;
+  esac && printf '%s' "${line%% *}"
+}
+
+form_rows() {
+  head -n 1 -- "$1" && tail -n +2 -- "$1" | paste -d ' ' - - | sorted
+}
+
+# check_bayes_db has made the dump. A word may hold spaces, so its lines `word score good bad` are
+# told apart by how many fields they have, and those with as many lose the score at once.
+form_bayes_db() {
+  local good bad count fields at=0
+  good=$(matching '^0 _EDIT_TOTALS$' data/*_bayes_train.dat) || return
+  bad=$(matching '^1 _EDIT_TOTALS$' data/*_bayes_train.dat) || return
+  printf '_EDIT_TOTALS %d %d\n' "$good" "$bad"
+  tr -cd ' \n' <"$scratch/dump" | tr ' ' + >"$scratch/fields" || return
+  paste -d ' ' "$scratch/fields" "$scratch/dump" | sorted >"$scratch/grouped" || return
+  sorted "$scratch/fields" | uniq -c >"$scratch/groups" || return
+  while read -r count fields; do
+    at=$((at + count)) # lines begin with $fields
+    head -n "$at" "$scratch/grouped" | tail -n "$count" |
+      cut -d ' ' -f "2-$((${#fields} - 1)),$((${#fields} + 1))-" || return
+  done <"$scratch/groups" | sorted
+}
+
+# Steps of a step --------------------------------------------------------------------------------
+
+prepare() {
+  local at
+  { mkdir -p -- "$workspace" && cd -- "$workspace"; } || end 80 null "$workspace is not there"
+  rm -rf -- "${clear[@]}" || end 80 null "$workspace cannot be emptied"
+  [[ -z $release ]] || fetch_release
+  ((${#conf[@]} == 0)) || rm -rf conf || end 80 null "$workspace/conf cannot be emptied"
+  for ((at = 0; at < ${#conf[@]}; at += 2)); do
+    fetch "conf/${conf[at]}" "${conf[at + 1]}"
+  done
+  for ((at = 0; at < ${#inputs[@]}; at += 2)); do
+    fetch "${inputs[at]}" "${inputs[at + 1]}"
+  done
+  for ((at = 0; at < ${#leaves[@]}; at += 4)); do
+    mkdir -p -- "$(dirname -- "${leaves[at]}")" || end 80 null "$workspace cannot be written"
+  done
+}
+
+# The programs and the configuration of a core release; its models are not wanted.
+fetch_release() {
+  local file
+  for file in cluebotng create_ann create_bayes_db print_bayes_db conf.tar.gz; do
+    curl --disable --silent --show-error --fail --location --globoff --proto '=http,https' \
+      --connect-timeout 10 --speed-limit 1 --speed-time 60 --retry 6 --retry-max-time 120 \
+      --output "$file" --url "$release/$file" 2>"$scratch/complaint" ||
+      end 80 null "$release/$file could not be fetched: $(<"$scratch/complaint")"
+    chmod 755 "$file"
+  done
+  rm -rf conf
+  { tar --extract --gzip --file conf.tar.gz && [[ -d conf ]]; } ||
+    end 80 null "$release/conf.tar.gz holds no conf/"
+}
+
+# Run the command; its output goes to standard output and to the log. Leaves its exit code in
+# $code and its microseconds in $took. It is the leader of a process group (timeout makes one), of
+# which nothing stays behind.
+run() {
+  local tee group since=${EPOCHREALTIME/./}
+  mkfifo "$scratch/pipe"
+  tee "$scratch/log" <"$scratch/pipe" &
+  tee=$!
+  [[ -z $seed ]] || export CBNG_SEED=$seed
+  timeout --kill-after=10 "$limit" "${command[@]}" </dev/null >"$scratch/pipe" 2>&1 &
+  group=$!
+  printf '%d' "$group" >"$scratch/command"
+  wait "$group"
+  code=$?
+  kill -KILL -- "-$group" 2>/dev/null
+  : >"$scratch/command"
+  wait "$tee"
+  took=$((${EPOCHREALTIME/./} - since))
+  ((code != 137 || took < limit * 1000000)) || code=124 # it had to be killed
+}
+
+# The last line of the log that is not empty.
+last_line() {
+  local text
+  text=$(tail -c 2000 "$scratch/log" | tr '\r\0' '\n ')
+  text=${text%"${text##*[![:space:]]}"}
+  printf '%s' "${text##*"$newline"}"
+}
+
+keep_log() {
+  local digest
+  digest=$(sha256 "$scratch/log") || return
+  upload_missing "$scratch/log" "$digest" || return
+  kept="\"$digest\""
+}
+
+judge() {
+  local last
+  last=$(last_line)
+  case $code in
+  0) return ;;
+  124) end 124 124 "no end after $limit s, when it was stopped" ;;
+  137) end 137 137 "exit code 137: killed, for want of memory perhaps" ;;
+  *) end 82 "$code" "exit code $code${last:+: $last}" ;;
+  esac
+}
+
+# Check what the command left; describe it in $artifacts, and name it in $blobs.
+collect() {
+  local at path artifact form check digest meaning size
+  for ((at = 0; at < ${#leaves[@]}; at += 4)); do
+    path=${leaves[at]} artifact=${leaves[at + 1]} form=${leaves[at + 2]} check=${leaves[at + 3]}
+    problem="the command did not leave it"
+    { [[ -f $path ]] && check "$check" "$path"; } ||
+      end 83 0 "exit code 0 but a bad output: $path: $problem"
+    { digest=$(sha256 "$path") && size=$(bytes "$path") && meaning=$(meaning "$form" "$path"); } ||
+      end 84 0 "$path: its digest and meaning could not be computed; is the disk full?"
+    artifacts+="${artifacts:+,}{\"name\":\"$artifact\",\"digest\":\"$digest\","
+    artifacts+="\"meaning\":\"$meaning\",\"size\":$size}"
+    blobs+=("$path" "$digest")
+  done
+}
+
+# Store the blobs and then the record, which stands for success.
+commit() {
+  local try about
+  upload_missing "${blobs[@]}" || end 84 0 "$problem"
+  about="\"seconds\":$(seconds $((${EPOCHREALTIME/./} - began)))"
+  about+=",\"command_seconds\":$(seconds "$took"),\"where\":\"pod\""
+  printf '{%s,"log":%s,"artifacts":[%s],"about":{%s}}' \
+    "$record" "$kept" "$artifacts" "$about" >"$scratch/record"
+  for try in 1 2 3; do
+    request PUT "/ac/$key" --header 'Content-Type: application/json' \
+      --upload-file "$scratch/record" || end 84 0 "$problem"
+    ! is_answered 200 201 || return
+    [[ $status == 422 && $(<"$answer") == *'"missing"'* ]] || end 84 0 "$problem"
+    printf 'the service lost blobs; uploading them again (%d)\n' "$try"
+    upload_named "$(<"$answer")" "$scratch/log" "${kept//\"/}" "${blobs[@]}" ||
+      end 84 0 "$problem"
+  done
+  end 84 0 "$problem"
+}
+
+# Microseconds as seconds with one decimal.
+seconds() {
+  printf '%d.%d' "$(($1 / 1000000))" "$(($1 / 100000 % 10))"
+}
+
+main() {
+  local code took problem="" artifacts="" status=000
+  local -a blobs=()
+  set +m
+  token=${token%%,*}
+  token=${token#"${token%%[![:space:]]*}"}
+  (umask 077 && printf 'Authorization: Bearer %s\n' "${token%%[[:space:]]*}" >"$scratch/header")
+  printf '%s as %.12s\n' "$name" "$key"
+  prepare
+  run
+  keep_log || ((code)) || end 84 0 "the log could not be stored: $problem"
+  judge
+  collect
+  commit
+  end 0 0 ""
+}
+
+# A shell waits for signals only where it waits for nothing else: all work is done by a child.
+set -m # gives it a process group
+main </dev/null &
+main=$!
+set +m
+trap 'stop 143' TERM
+trap 'stop 130' INT
+wait "$main"
+code=$?
+[[ -e $scratch/ended ]] || (end "$code" null "the script was killed, for want of memory perhaps")
+rm -rf -- "$scratch"
+exit "$code"
