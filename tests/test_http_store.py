@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cbngtrain.errors import BlobNotFound, DigestMismatch, StoreError
-from cbngtrain.http_store import PATIENCE, TRIES, HttpStore, Patience
+from cbngtrain.http_client import PATIENCE, TRIES, Patience
+from cbngtrain.http_store import HttpStore
 from cbngtrain.step import Artifact, Digest, Record, fingerprint_of
 from cbngtrain.store import DirectoryStore
 from tests.conftest import Site, wait_until

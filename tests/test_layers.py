@@ -18,7 +18,11 @@ LAYERS = (
     "review",
     "recipes",
     "plan",
+    "disk",
+    "blobs",
+    "instances",
     "store",
+    "http_client",
     "http_store",
     "build",
     "publish",
@@ -41,7 +45,12 @@ LIBRARIES = {
     "falcon": ("web/",),
     "numpy": ("cbngtrain/engine/", "cbngtrain/evaluation/"),
     "kubernetes": ("cbngtrain/dispatch/pods.py",),
-    "requests": ("cbngtrain/review.py", "cbngtrain/http_store.py", "cbngtrain/dispatch/"),
+    "requests": (
+        "cbngtrain/review.py",
+        "cbngtrain/http_client.py",
+        "cbngtrain/http_store.py",
+        "cbngtrain/dispatch/",
+    ),
     "berkeleydb": ("cbngtrain/canonical.py", "cbngtrain/engine/"),
 }
 """A library is imported only where it is owned."""

@@ -12,9 +12,9 @@ from typing import Any
 
 import falcon
 
+from cbngtrain.disk import read_json
 from cbngtrain.errors import BlobNotFound
 from cbngtrain.step import Digest, Fingerprint, Record, canonical_json, digest
-from cbngtrain.store import read_json
 from web.errors import problem
 from web.files import CHANGING, IMMUTABLE, File, send
 from web.service import Service

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cbngtrain.store import read_json
+from cbngtrain.disk import read_json
 from cbngtrain.summary import failures, is_telling, times_in_a_row
 
 _LOOKED_AT = 50  # newest summaries

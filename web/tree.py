@@ -16,9 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from cbngtrain.disk import read_json, replace_file, replace_link
 from cbngtrain.errors import BlobNotFound, InstanceConflict
 from cbngtrain.step import INSTANCE, Digest, canonical_json
-from cbngtrain.store import DirectoryStore, read_json, replace_file, replace_link
+from cbngtrain.store import DirectoryStore
 from web.names import ALIASES, Address
 
 

@@ -1,0 +1,193 @@
+"""
+Instances in a directory: what was published, under names.
+
+    tree/{target}/{instance}/…       relative symbolic links into cas/, instance.json
+    tree/{target}/latest             symbolic link, replaced atomically; never goes back
+"""
+
+import errno
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from cbngtrain.blobs import Blobs
+from cbngtrain.disk import (
+    is_there,
+    part_in,
+    read_json,
+    renew,
+    replace_link,
+    sync,
+    told,
+    write,
+)
+from cbngtrain.errors import BlobNotFound, FormatError, InstanceConflict, StoreError
+from cbngtrain.step import INSTANCE, Digest, digest, problem_with_target
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """
+    A published build of an edit set.
+
+    Attributes:
+        target: The edit set's name.
+        name: The UTC time its build began, ``YYYY-mm-dd HH:MM:SS``.
+        files: Path below the instance → digest.
+        meanings: Path → meaning, of the artifacts; logs have none.
+        about: All else in ``instance.json``: what everything was made from.
+    """
+
+    target: str
+    name: str
+    files: Mapping[str, Digest]
+    meanings: Mapping[str, Digest]
+    about: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, value: Any, source: object) -> Self:
+        """Raises FormatError, naming *source*, where *value* is no instance."""
+        try:
+            return cls(
+                target=value["target"],
+                name=value["instance"],
+                files={path: digest(text, source) for path, text in value["files"].items()},
+                meanings={path: digest(text, source) for path, text in value["meanings"].items()},
+                about=dict(value["about"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FormatError(source, "", f"the instance is malformed: {error!r}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``instance.json`` holds."""
+        return {
+            "target": self.target,
+            "instance": self.name,
+            "files": dict(self.files),
+            "meanings": dict(self.meanings),
+            "about": dict(self.about),
+        }
+
+
+class Instances:
+    """The instances of a store."""
+
+    def __init__(self, root: Path, blobs: Blobs) -> None:
+        """*root* is where they are; their files are *blobs*."""
+        self.root = root
+        self._blobs = blobs
+
+    def latest(self, target: str) -> Instance | None:
+        """See `Store`."""
+        name = self._latest_name(self.folder(target))
+        instance = self.instance(target, name) if name else None
+        if instance and self._blobs.missing(instance.files.values()):
+            log.info("%s: its latest instance %s is not whole", target, name)
+            return None
+        return instance
+
+    def instance(self, target: str, name: str) -> Instance | None:
+        """Return the instance, if there is one with an ``instance.json``."""
+        value = read_json(self.folder(target) / name / "instance.json")
+        if value is None:
+            return None
+        try:
+            return replace(
+                Instance.from_json(value, f"{target}/{name}/instance.json"),
+                target=target,
+                name=name,
+            )
+        except FormatError as error:
+            log.warning("%s", error)
+            return None
+
+    def publish(self, instance: Instance) -> None:
+        """See `Store`."""
+        if not INSTANCE.fullmatch(instance.name):
+            raise StoreError(
+                f"{instance.name!r} cannot name an instance; a UTC time can: YYYY-mm-dd HH:MM:SS"
+            )
+        folder = self.folder(instance.target)
+        with told(f"{instance.target}/{instance.name} cannot be published"):
+            self._publish(folder, instance)
+            self._move_latest(folder)
+
+    def folder(self, target: str) -> Path:
+        """Return the folder of *target*. Raises StoreError where its name is not allowed."""
+        if problem := problem_with_target(target):
+            raise StoreError(f"{target!r} cannot be in the store: {problem}")
+        return self.root / target
+
+    def _publish(self, folder: Path, instance: Instance) -> None:
+        """Make the instance aside and rename it into place; a name that is taken stays as it is."""
+        aside = part_in(folder)
+        try:
+            for path, blob in instance.files.items():
+                self._link_to_blob(aside / path, folder / instance.name / path, blob)
+            write(aside / "instance.json", _pretty(instance.to_json()))
+            sync(aside)
+            aside.rename(folder / instance.name)
+            sync(folder)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            self._refuse_other(instance)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _link_to_blob(self, link: Path, place: Path, blob: Digest) -> None:
+        """Make *link* point to the blob, as seen from *place*, where it will be."""
+        target = self._blobs.path(blob)
+        if not is_there(target):
+            raise BlobNotFound(blob)
+        renew(target)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(target, place.parent))
+
+    def _refuse_other(self, instance: Instance) -> None:
+        """Raise InstanceConflict unless the instance that has this name has the same files."""
+        standing = self.instance(instance.target, instance.name)
+        if standing is None or standing.meanings != instance.meanings:
+            raise InstanceConflict(
+                f"{instance.target}/{instance.name} is published already, with other files; "
+                "instances are never overwritten: choose another name"
+            )
+
+    def _move_latest(self, folder: Path) -> None:
+        """
+        Point ``latest`` to the newest instance.
+
+        The newest is looked up again after the link was replaced: of two publishers at once, the
+        one that looks last sees both instances, so the link ends at the newer one.
+        """
+        while (newest := _newest(folder)) and newest != self._latest_name(folder):
+            replace_link(folder / "latest", newest)
+
+    def _latest_name(self, folder: Path) -> str | None:
+        """Return the name of the instance that ``latest`` points to."""
+        try:
+            name = str((folder / "latest").readlink())
+        except OSError:
+            return None
+        return name if INSTANCE.fullmatch(name) else None
+
+
+def _newest(folder: Path) -> str | None:
+    """Return the name of the newest instance in *folder* that has an ``instance.json``."""
+    with suppress(FileNotFoundError):
+        found = sorted(e.name for e in os.scandir(folder) if INSTANCE.fullmatch(e.name))
+        return next((n for n in reversed(found) if (folder / n / "instance.json").exists()), None)
+    return None
+
+
+def _pretty(value: object) -> bytes:
+    """Return *value* as JSON for people."""
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
