@@ -25,16 +25,11 @@ from doit.doit_cmd import DoitMain
 from cbngtrain import tasks
 from cbngtrain.build import DIRECTORY, EDITS, Build, Scratch, changes, read_reference
 from cbngtrain.canonical import berkeley_db
-from cbngtrain.dispatch.local import (
-    LocalDispatcher,
-    conf_digest,
-    conf_directory,
-    core_program,
-    trainer_program,
-)
-from cbngtrain.errors import BlobNotFound, PlanError, StoreError, TrainerError
+from cbngtrain.dispatch.local import LocalDispatcher
+from cbngtrain.dispatch.programs import images, programs
+from cbngtrain.errors import BlobNotFound, PlanError, SettingsError, StoreError, TrainerError
 from cbngtrain.http_store import HttpStore
-from cbngtrain.plan import EditSet, Programs, edit_sets, plan, single_edit_set
+from cbngtrain.plan import EditSet, edit_sets, plan, single_edit_set
 from cbngtrain.review import EditGroup, ReviewService, edit_groups_from_json
 from cbngtrain.settings import VARIABLES, Settings
 from cbngtrain.step import INSTANCE, Artifact, Digest, Record, Source, Step, fingerprint
@@ -67,11 +62,12 @@ def compose(env: Mapping[str, str], *, runs: bool, level: str = "WARNING") -> Bu
     service = ReviewService(settings.review_url)
     if not runs:
         groups = _known_groups(service, settings)
-        return _build(settings, edit_sets(groups, service.dump_url, settings.fallback_trial))
+        found = edit_sets(groups, service.dump_url, settings.fallback_trial)
+        return _build(settings, found, runs=False)
     with _told_to_store(settings):
         groups = _asked_groups(service)
         found = edit_sets(groups, service.dump_url, settings.fallback_trial)
-        build = _build(settings, found)
+        build = _build(settings, found, runs=True)
     build.scratch.clear()
     return build
 
@@ -101,19 +97,24 @@ def _settings(env: Mapping[str, str], level: str) -> Settings:
     return settings
 
 
-def _build(settings: Settings, found: tuple[EditSet, ...], instance: str = "") -> Build:
+def _build(
+    settings: Settings, found: tuple[EditSet, ...], instance: str = "", *, runs: bool
+) -> Build:
     """Return the build of the edit sets *found*; from now on SIGTERM and SIGINT stop it."""
     berkeley_db()  # without it nothing can be checked: better told now than after the first step
-    programs = Programs(
-        core=core_program(settings),
-        conf=conf_digest(conf_directory(settings)),
-        trainer=trainer_program(),
-        seed=settings.seed,
-    )
     store = _store(settings)
-    dispatcher = LocalDispatcher(store, settings, Scratch())
+    run_in = None if settings.dispatch == "local" else images(settings, store, runs=runs)
+    planned = plan(found, programs(settings, run_in))
+    dispatcher = _dispatcher(settings, store)
     tasks.stop_on_signals(dispatcher.kill)
-    return Build(plan(found, programs), store, dispatcher, settings, instance=instance)
+    return Build(planned, store, dispatcher, settings, instance=instance)
+
+
+def _dispatcher(settings: Settings, store: Store) -> LocalDispatcher:
+    """Return the place where steps run."""
+    if settings.dispatch != "local":
+        raise SettingsError(f"CBNG_DISPATCH={settings.dispatch} is not there yet; unset it")
+    return LocalDispatcher(store, settings, Scratch())
 
 
 def _store(settings: Settings) -> Store:
@@ -288,7 +289,7 @@ def _run(arguments: argparse.Namespace, settings: Settings, found: tuple[EditSet
         if getattr(arguments, option[2:].replace("-", "_")):
             log.warning("%s is not used: steps run on this machine, not in pods", option)
     lock = tasks.hold_checkout()
-    build = _build(settings, found, getattr(arguments, "instance_name", ""))
+    build = _build(settings, found, getattr(arguments, "instance_name", ""), runs=True)
     build.scratch.clear()
     namespace = {
         "DOIT_CONFIG": tasks.doit_config(build),

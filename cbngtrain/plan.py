@@ -58,14 +58,15 @@ class Programs:
     What the steps of a plan run.
 
     Attributes:
-        core: What stands for the core: ``{"engine": digest}`` or ``{"core": digest}``.
-        conf: The digest of its configuration.
+        core: What stands for the core: ``{"engine": digest}``, ``{"core": digest}``,
+            ``{"image": name@digest}`` or ``{"release": URL}``.
+        conf: The digest of its configuration; None where that comes with the image or release.
         trainer: What stands for our own evaluation: ``{"trainer": digest}``.
         seed: Of the networks' start weights; None leaves the recipes'.
     """
 
     core: Mapping[str, str]
-    conf: Digest
+    conf: Digest | None
     trainer: Mapping[str, str]
     seed: int | None = None
 

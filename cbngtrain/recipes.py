@@ -5,7 +5,15 @@ A row can be read alone. A file that is not in ``reads`` is not there when the c
 forgotten input fails at once. To add a step, add a row; what reads its artifacts comes after it.
 """
 
-from cbngtrain.step import Leaf, Recipe
+from cbngtrain.step import Leaf, Recipe, Resources
+
+# What steps may use. The engine needs 60 to 85 MB for cluebotng's chains and 40 MB for create_ann
+# on 400 edits, and 30 MB for create_bayes_db on the bot's own 14,110; the native core runs 16
+# threads, for which Toolforge's default of 512 MiB is too little on big sets. No container on
+# Toolforge may have more than one CPU. Two hours is what a training was given before.
+_READS_EDITS = Resources(memory=1024, cpu=1, seconds=7200)
+_MAKES_DATABASE = Resources(memory=512, cpu=0.5, seconds=1800)
+_TRAINS = Resources(memory=768, cpu=1, seconds=7200)
 
 BAYES_TRAIN = Recipe(
     name="bayes_train",
@@ -17,6 +25,7 @@ BAYES_TRAIN = Recipe(
         Leaf("data/two_bayes_train.dat", "two_bayes_train.dat", "lines", "bayes-words"),
     ),
     reads_conf=True,
+    resources=_READS_EDITS,
 )
 
 BAYES_DB = Recipe(
@@ -25,6 +34,7 @@ BAYES_DB = Recipe(
     command=("create_bayes_db", "data/bayes.db", "data/main_bayes_train.dat"),
     reads={"data/main_bayes_train.dat": "main_bayes_train.dat"},
     leaves=(Leaf("data/bayes.db", "bayes.db", "bayes-db", "bayes-db"),),
+    resources=_MAKES_DATABASE,
 )
 
 TWO_BAYES_DB = Recipe(
@@ -33,6 +43,7 @@ TWO_BAYES_DB = Recipe(
     command=("create_bayes_db", "data/two_bayes.db", "data/two_bayes_train.dat"),
     reads={"data/two_bayes_train.dat": "two_bayes_train.dat"},
     leaves=(Leaf("data/two_bayes.db", "two_bayes.db", "bayes-db", "bayes-db"),),
+    resources=_MAKES_DATABASE,
 )
 
 ANN_TRAIN = Recipe(
@@ -46,6 +57,7 @@ ANN_TRAIN = Recipe(
     },
     leaves=(Leaf("data/main_ann_train.dat", "main_ann_train.dat", "rows", "ann-rows"),),
     reads_conf=True,
+    resources=_READS_EDITS,
 )
 
 ANN = Recipe(
@@ -67,6 +79,7 @@ ANN = Recipe(
         "hidden_neurons": 100,
         "seed": 1,  # of the start weights; CBNG_SEED replaces it
     },
+    resources=_TRAINS,
 )
 
 TRIAL = Recipe(
@@ -88,6 +101,7 @@ TRIAL = Recipe(
         Leaf("trialreport/debug.xml", "trial/debug.xml", "raw", "edit-set"),
     ),
     reads_conf=True,
+    resources=_READS_EDITS,
 )
 
 RECIPES = (BAYES_TRAIN, BAYES_DB, TWO_BAYES_DB, ANN_TRAIN, ANN, TRIAL)

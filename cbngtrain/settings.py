@@ -2,17 +2,20 @@
 Everything that may differ between two machines: read once, then passed on.
 
 What changes *results* is not a setting but a number in ``recipes.py``; the exceptions are the
-program (``CBNG_CORE``), its configuration (``CBNG_CORE_CONF``) and the seed, which are all part of
-the fingerprints.
+program (``CBNG_CORE``, ``CBNG_CORE_IMAGE``, ``CBNG_CORE_RELEASE``), its configuration
+(``CBNG_CORE_CONF``) and the seed, which are all part of the fingerprints.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from cbngtrain.errors import SettingsError
+from cbngtrain.image import Image
 
 OTHERS = frozenset({"CBNG_START_WEIGHTS", "CBNG_TEST_KUBECONFIG"})
 """Variables of ours that the build does not read: the engine's, the tests'."""
@@ -57,6 +60,37 @@ def _whole_number(lowest: int, highest: int) -> Callable[[str], int]:
         return int(digits)
 
     return parse
+
+
+def _limit(text: str) -> int | None:
+    """Return a number of seconds, or None for an empty text."""
+    return _whole_number(1, 10**7)(text) if text else None
+
+
+def _factor(text: str) -> float:
+    """Return a factor by which amounts are scaled."""
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", text) or not 0.1 <= float(text) <= 100:
+        raise ValueError("a number from 0.1 to 100")
+    return float(text)
+
+
+def _image(text: str) -> Image | None:
+    """Return an image, or None for an empty text."""
+    return Image.parse(text) if text else None
+
+
+def _name_of_release(text: str) -> str:
+    """Return the name of a release, which becomes part of a URL."""
+    if not re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})?", text):
+        raise ValueError("a release such as v1.0.3: letters, digits, dots, dashes")
+    return text
+
+
+def _namespace(text: str) -> str:
+    """Return the name of a Kubernetes namespace (a DNS label), or nothing."""
+    if not re.fullmatch(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?", text):
+        raise ValueError("a Kubernetes namespace: up to 63 of a-z, 0-9 and dashes")
+    return text
 
 
 def _seed(text: str) -> int | None:
@@ -152,7 +186,71 @@ VARIABLES: Mapping[str, Variable] = {
         "the file service: bytes of its disk that uploads leave free",
     ),
     "dispatch": Variable(
-        "CBNG_DISPATCH", _one_of("local"), "local", "where steps run: `local`, on this machine"
+        "CBNG_DISPATCH",
+        _one_of("local", "pods", "jobs"),
+        "local",
+        "where steps run: `local`, on this machine; `pods`, in Kubernetes; `jobs`, as Toolforge's",
+    ),
+    "store_url_in_pods": Variable(
+        "CBNG_STORE_URL_IN_PODS",
+        _http_url,
+        "",
+        "the file service as pods and jobs reach it; else `CBNG_STORE_URL`",
+    ),
+    "core_image": Variable(
+        "CBNG_CORE_IMAGE",
+        _image,
+        "",
+        "the image with the core, for pods and jobs: `registry/name:tag`, or pinned by `@sha256:…`",
+    ),
+    "trainer_image": Variable(
+        "CBNG_TRAINER_IMAGE",
+        _image,
+        "",
+        "the image in which steps run that run no core; else they run on this machine",
+    ),
+    "core_release": Variable(
+        "CBNG_CORE_RELEASE",
+        _name_of_release,
+        "",
+        "a release of the core, such as `v1.0.3`, that pods and jobs download instead of the "
+        "image's core; they then run in `CBNG_CORE_IMAGE`, or in one of Toolforge's own",
+    ),
+    "core_releases_url": Variable(
+        "CBNG_CORE_RELEASES_URL",
+        _http_url,
+        "https://github.com/cluebotng/core/releases/download",
+        "where the core's releases are, a folder each",
+    ),
+    "kubeconfig": Variable(
+        "KUBECONFIG",
+        str,
+        "",
+        "how Kubernetes is reached; else `~/.kube/config`, or a pod's own account",
+    ),
+    "namespace": Variable(
+        "CBNG_NAMESPACE", _namespace, "", "where pods are made; else what `KUBECONFIG` says"
+    ),
+    "memory_scale": Variable(
+        "CBNG_MEMORY_SCALE",
+        _factor,
+        "1",
+        "times the memory that the recipes give to a pod or job",
+    ),
+    "cpu_scale": Variable(
+        "CBNG_CPU_SCALE", _factor, "1", "times the CPU that the recipes give to a pod or job"
+    ),
+    "schedule_timeout": Variable(
+        "CBNG_SCHEDULE_TIMEOUT",
+        _whole_number(1, 10**7),
+        "900",
+        "seconds for which a pod may wait for a node that has room",
+    ),
+    "deadline": Variable(
+        "CBNG_DEADLINE",
+        _limit,
+        "",
+        "seconds that a whole build may take; what cannot end within is left to the next",
     ),
     "core": Variable(
         "CBNG_CORE",
@@ -168,9 +266,9 @@ VARIABLES: Mapping[str, Variable] = {
     ),
     "step_timeout": Variable(
         "CBNG_STEP_TIMEOUT",
-        _whole_number(1, 10**7),
-        "7200",
-        "seconds after which a step is stopped",
+        _limit,
+        "",
+        "seconds after which a step is stopped; else what its recipe says",
     ),
     "seed": Variable(
         "CBNG_SEED",
@@ -258,9 +356,20 @@ class Settings:
     max_upload: int  # bytes
     keep_free: int  # bytes
     dispatch: str
+    store_url_in_pods: str
+    core_image: Image | None
+    trainer_image: Image | None
+    core_release: str
+    core_releases_url: str
+    kubeconfig: str
+    namespace: str
+    memory_scale: float
+    cpu_scale: float
+    schedule_timeout: int  # seconds
+    deadline: int | None  # seconds
     core: Path | None
     core_conf: Path | None
-    step_timeout: int  # seconds
+    step_timeout: int | None  # seconds
     seed: int | None
     source_max_age: int  # seconds
     fallback_trial: str
@@ -282,7 +391,8 @@ class Settings:
         Return the settings in *env*.
 
         Raises:
-            SettingsError: Names every variable that is malformed or not known.
+            SettingsError: Names every variable that is malformed, not known, or lacking for what
+                another one asks.
         """
         values: dict[str, Any] = {}
         problems = _unknown(env)
@@ -293,6 +403,8 @@ class Settings:
             except ValueError as error:
                 told = "" if variable.is_secret else f"={text!r}"
                 problems.append(f"{variable.name}{told} is not {error}")
+        if not problems and values["dispatch"] != "local":
+            problems = _lacking_elsewhere(values)
         if problems:
             raise SettingsError("; ".join(problems))
         return cls(**values, step_env=_passed_on(env))
@@ -308,6 +420,31 @@ def _unknown(env: Mapping[str, str]) -> list[str]:
             hint = f"; is {near[0]} meant?" if near else ""
             complaints.append(f"{name} is no setting{hint}")
     return complaints
+
+
+def _lacking_elsewhere(values: Mapping[str, Any]) -> list[str]:
+    """Return why steps cannot run as pods or jobs with these settings."""
+    told = f"CBNG_DISPATCH={values['dispatch']}"
+    problems = []
+    if not values["store_url"]:
+        problems.append(f"{told} needs CBNG_STORE_URL, the file service where steps leave results")
+    elif _is_loopback(values["store_url_in_pods"] or values["store_url"]):
+        problems.append(
+            f"{told} needs CBNG_STORE_URL_IN_PODS: what CBNG_STORE_URL names is this machine alone"
+        )
+    if not values["file_api_key"]:
+        problems.append(f"{told} needs FILE_API_KEY, the token that writes to the file service")
+    if not values["core_image"] and not values["core_release"]:
+        problems.append(f"{told} needs CBNG_CORE_IMAGE or CBNG_CORE_RELEASE, the core to run")
+    if values["core"]:
+        problems.append(f"{told} cannot run the programs of CBNG_CORE; unset one of the two")
+    return problems
+
+
+def _is_loopback(url: str) -> bool:
+    """Return whether *url* names the machine that it is used on."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _passed_on(env: Mapping[str, str]) -> dict[str, str]:

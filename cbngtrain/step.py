@@ -228,6 +228,24 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """
+    What a step may use, wherever that can be bounded; it does not change results.
+
+    The defaults are what Toolforge gives to a pod that asks for nothing.
+
+    Attributes:
+        memory: In MiB.
+        cpu: In cores.
+        seconds: After which it is stopped.
+    """
+
+    memory: int = 512
+    cpu: float = 0.5
+    seconds: int = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """
     A row of the table that says what training is.
@@ -243,6 +261,7 @@ class Recipe:
         reads_conf: Whether the command reads the configuration in ``conf/``.
         program: Whose the command is: ``core``, or ``trainer`` for one of our own evaluation,
             which runs no core.
+        resources: What it may use; not part of the fingerprint.
     """
 
     name: str
@@ -253,6 +272,7 @@ class Recipe:
     parameters: Mapping[str, int | float] = field(default_factory=dict)
     reads_conf: bool = False
     program: str = "core"
+    resources: Resources = Resources()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,9 +283,9 @@ class Step:
     Attributes:
         recipe: What is done.
         slug: For which edit set.
-        program: What the command is: ``{"engine": digest}``, ``{"core": digest}`` or
-            ``{"trainer": digest}``.
-        conf: The configuration's digest, where the command reads it.
+        program: What the command is: ``{"engine": digest}``, ``{"core": digest}``,
+            ``{"image": name@digest}``, ``{"release": URL}`` or ``{"trainer": digest}``.
+        conf: The configuration's digest, where the command reads it and it is not the program's.
         parameters: The recipe's, with the settings' seed if they have one.
     """
 

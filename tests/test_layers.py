@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 
 LAYERS = (
     "errors",
+    "image",
     "step",
     "canonical",
     "settings",
@@ -30,6 +31,8 @@ LAYERS = (
     "watching",
     "tasks",
     "dispatch.local",
+    "dispatch.registry",
+    "dispatch.programs",
     "dispatch.script",
     "dispatch.pods",
     "dispatch.jobs",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cbngtrain.errors import SettingsError
+from cbngtrain.image import Image
 from cbngtrain.settings import OTHERS, VARIABLES, Settings
 
 NAMES = sorted(variable.name for variable in VARIABLES.values())
@@ -35,7 +36,18 @@ DEFAULTS = {
     "dispatch": "local",
     "core": None,
     "core_conf": None,
-    "step_timeout": 7200,
+    "store_url_in_pods": "",
+    "core_image": None,
+    "trainer_image": None,
+    "core_release": "",
+    "core_releases_url": "https://github.com/cluebotng/core/releases/download",
+    "kubeconfig": "",
+    "namespace": "",
+    "memory_scale": 1.0,
+    "cpu_scale": 1.0,
+    "schedule_timeout": 900,
+    "deadline": None,
+    "step_timeout": None,
     "seed": None,
     "source_max_age": 0,
     "fallback_trial": "",
@@ -70,7 +82,7 @@ def test_variables_have_names_and_a_meaning():
     assert len(set(NAMES)) == len(NAMES)
     others = {name for name in NAMES if not name.startswith("CBNG_")}
     assert others == {"FILE_API_KEY", "K8S_CA_CRT", "K8S_CLIENT_CRT", "K8S_CLIENT_KEY",
-                      "K8S_SERVER", "TOOL_TOOLFORGE_API_URL"}  # fmt: skip
+                      "K8S_SERVER", "KUBECONFIG", "TOOL_TOOLFORGE_API_URL"}  # fmt: skip
     assert all(len(variable.doc) > 10 for variable in VARIABLES.values())
 
 
@@ -82,6 +94,14 @@ def test_variables_have_names_and_a_meaning():
         ("store", "/srv/store", Path("/srv/store")),
         ("store_url", "http://trainer.example:8000/", "http://trainer.example:8000"),
         ("file_api_key", "a,b", "a,b"),
+        ("store_url_in_pods", "http://trainer.tool-x.svc:8000/", "http://trainer.tool-x.svc:8000"),
+        ("core_image", "a.example/b", Image("a.example", "b", "latest", "")),
+        ("core_release", "v1.0.3", "v1.0.3"),
+        ("core_releases_url", "https://a.example/releases/", "https://a.example/releases"),
+        ("namespace", "tool-cluebotng-trainer", "tool-cluebotng-trainer"),
+        ("memory_scale", "1.5", 1.5),
+        ("cpu_scale", "2", 2.0),
+        ("deadline", "3600", 3600),
         ("step_timeout", "60", 60),
         ("step_timeout", " 60\n", 60),
         ("seed", "0", 0),
@@ -112,7 +132,18 @@ def test_directory_is_absolute(attribute: str, tmp_path: Path, monkeypatch: pyte
         ("CBNG_REVIEW_URL", "sample/", "a URL that begins with file:, http:// or https://"),
         ("CBNG_REVIEW_URL", "ftp://x", "a URL that begins with"),
         ("CBNG_STORE_URL", "file:store", "a URL that begins with http:// or https://"),
-        ("CBNG_DISPATCH", "cloud", "local"),
+        ("CBNG_DISPATCH", "cloud", "local or pods or jobs"),
+        ("CBNG_STORE_URL_IN_PODS", "trainer:8000", "a URL that begins with http:// or https://"),
+        ("CBNG_CORE_IMAGE", "core:latest", "an image, registry/name:tag or registry/name@sha256"),
+        ("CBNG_TRAINER_IMAGE", "a.example/X", "an image, registry/name:tag"),
+        ("CBNG_CORE_RELEASE", "../v1", "a release such as v1.0.3"),
+        ("CBNG_CORE_RELEASE", "v1;reboot", "a release such as v1.0.3"),
+        ("CBNG_NAMESPACE", "Tool_X", "a Kubernetes namespace"),
+        ("CBNG_MEMORY_SCALE", "0", "a number from 0.1 to 100"),
+        ("CBNG_MEMORY_SCALE", "nan", "a number from 0.1 to 100"),
+        ("CBNG_CPU_SCALE", "1e1", "a number from 0.1 to 100"),
+        ("CBNG_SCHEDULE_TIMEOUT", "0", "a whole number from 1"),
+        ("CBNG_DEADLINE", "2h", "a whole number from 1"),
         ("CBNG_CORE", "/nowhere/at/all", "a directory that exists"),
         ("CBNG_CORE_CONF", "/nowhere/at/all", "a directory that exists"),
         ("CBNG_STEP_TIMEOUT", "0", "a whole number from 1 to 10000000"),
@@ -172,11 +203,53 @@ def test_variables_of_others_are_let_be(name: str):
     assert Settings.from_env({name: "1"}).store == Path("store")
 
 
+ELSEWHERE = {
+    "CBNG_DISPATCH": "pods",
+    "CBNG_STORE_URL": "http://198.51.100.1:8000",
+    "FILE_API_KEY": "a",
+    "CBNG_CORE_IMAGE": "a.example/b:c",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("CBNG_STORE_URL", "", "CBNG_DISPATCH=pods needs CBNG_STORE_URL"),
+        ("CBNG_STORE_URL", "http://localhost:8000", "needs CBNG_STORE_URL_IN_PODS"),
+        ("CBNG_STORE_URL", "http://127.0.0.1:8000", "needs CBNG_STORE_URL_IN_PODS"),
+        ("CBNG_STORE_URL_IN_PODS", "http://[::1]:8000", "needs CBNG_STORE_URL_IN_PODS"),
+        ("FILE_API_KEY", "", "needs FILE_API_KEY"),
+        ("CBNG_CORE_IMAGE", "", "needs CBNG_CORE_IMAGE or CBNG_CORE_RELEASE"),
+        ("CBNG_CORE", "/usr", "cannot run the programs of CBNG_CORE"),
+    ],
+)
+def test_what_steps_elsewhere_need_is_asked_for(name: str, text: str, told: str):
+    """Pods and jobs without a store, a token or a core are refused, with what to set."""
+    assert told in refusal(**{**ELSEWHERE, name: text})
+    assert "CBNG_DISPATCH=jobs" in refusal(**{**ELSEWHERE, name: text, "CBNG_DISPATCH": "jobs"})
+    assert Settings.from_env({**ELSEWHERE, name: text, "CBNG_DISPATCH": "local"})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"CBNG_DISPATCH": "jobs"},
+        {"CBNG_CORE_IMAGE": "", "CBNG_CORE_RELEASE": "v1.0.3"},
+        {"CBNG_STORE_URL": "http://[::1]:1", "CBNG_STORE_URL_IN_PODS": "http://a.example"},
+        {"CBNG_CORE_CONF": "/usr"},
+    ],
+)
+def test_steps_elsewhere(more: dict[str, str]):
+    """A store, a token and a core are enough."""
+    assert Settings.from_env({**ELSEWHERE, **more}).dispatch in {"pods", "jobs"}
+
+
 def test_environment_is_a_parameter(monkeypatch: pytest.MonkeyPatch):
     """The process's own environment is not looked at."""
     monkeypatch.setitem(os.environ, "CBNG_STEP_TIMEOUT", "5")  # noqa: TID251 - to be ignored
 
-    assert Settings.from_env({}).step_timeout == 7200
+    assert Settings.from_env({}).step_timeout is None
 
 
 def test_settings_do_not_change():

@@ -133,7 +133,8 @@ class LocalDispatcher:
 
     def _wait(self, step: Step, process: "subprocess.Popen[bytes]", output: Path) -> int:
         """Wait for *process*, passing on what it prints. Raises StepTimedOut."""
-        end = time.monotonic() + self._settings.step_timeout
+        limit = self._settings.step_timeout or step.recipe.resources.seconds
+        end = time.monotonic() + limit
         with output.open("rb") as printed:
             while (left := end - time.monotonic()) > 0:
                 with suppress(subprocess.TimeoutExpired):
@@ -143,7 +144,7 @@ class LocalDispatcher:
                 _pass_on(step, printed.read())
         self._terminate(process)
         place = self._store.place(self._store.add(output))
-        problem = f"no end after {self._settings.step_timeout} s, when it was stopped"
+        problem = f"no end after {limit} s, when it was stopped"
         raise StepTimedOut(step.name, f"{problem} (CBNG_STEP_TIMEOUT)", place)
 
     def _terminate(self, process: "subprocess.Popen[bytes]") -> None:
