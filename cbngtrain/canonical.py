@@ -12,9 +12,11 @@ step runs in a pod without Python.
 import hashlib
 import importlib
 import itertools
+import json
 import mmap
 import re
 import subprocess
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -25,6 +27,8 @@ from cbngtrain.errors import DispatchError, FormatError, SettingsError
 from cbngtrain.step import Artifact, Digest, Leaf
 
 TOTALS = b"_EDIT_TOTALS"  # the word under which the core counts edits
+
+EVALUATION_VERSION = 1  # of metrics.json and comparison.json
 
 _CHUNK = 1 << 20  # bytes
 
@@ -228,14 +232,13 @@ def _check_network(path: Path, directory: Path) -> None:
 def _check_trial_report(path: Path, directory: Path) -> None:
     """A report on as many edits as there are, to its last line, with rates that are numbers."""
     text = path.read_bytes()
-    told = re.search(rb"^Trial set: (\d+) Edits", text, re.MULTILINE)
+    told = re.search(rb"^Trial set: (\d+) Edits - (\d+) vandalism", text, re.MULTILINE)
     edits = _edits_in(directory)
     if not told or int(told[1]) != edits:
         raise FormatError(path.name, "", f"does not report on the {edits} edits of the trial set")
-    if b"nan" in text:
-        raise FormatError(
-            path.name, "", "a rate is no number: the trial set needs vandalism and constructive"
-        )
+    is_lacking = edits and int(told[2]) in {0, edits}  # then a rate cannot be a number
+    if b"nan" in text and not is_lacking:
+        raise FormatError(path.name, "", "a rate is no number")
     if not _LAST_LINE.search(text):
         raise FormatError(path.name, "", "is cut before its last line")
 
@@ -269,6 +272,52 @@ def _check_edit_set(path: Path, _directory: Path) -> None:
         raise FormatError(path.name, "", "does not end with </WPEditSet>")
 
 
+def _check_metrics(path: Path, directory: Path) -> None:
+    """Figures in the form that we know, of as many edits as were scored."""
+    edits = _evaluated(path, "cbngtrain/metrics")["counts"]["edits"]
+    scored = (directory / "details.txt").read_bytes().count(b"\n")
+    if edits != scored:
+        raise FormatError(path.name, "", f"tells of {edits} edits, but {scored} were scored")
+
+
+def _evaluated(path: Path, form: str) -> Any:
+    """Return what the evaluation wrote, where it is of the *form* that we know."""
+
+    def refuse(number: str) -> None:
+        raise FormatError(path.name, "", f"has {number}, which is no number")
+
+    try:
+        value = json.loads(_bytes_of(path), parse_constant=refuse)
+        known = (value["format"], value["version"]) == (form, EVALUATION_VERSION)
+    except (ValueError, TypeError, KeyError) as error:
+        raise FormatError(path.name, "", f"is no {form}: {error!r}") from error
+    if not known:
+        raise FormatError(path.name, "", f"is not {form} in version {EVALUATION_VERSION}")
+    return value
+
+
+def _check_png(path: Path, _directory: Path) -> None:
+    """A picture, each chunk with its checksum, to the last."""
+    data = path.read_bytes()
+    at, kind = len(_PNG), b""
+    while data.startswith(_PNG) and kind != b"IEND" and at < len(data):
+        size, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        body, at = data[at + 4 : at + 8 + size], at + 12 + size
+        if zlib.crc32(body).to_bytes(4) != data[at - 4 : at]:
+            break
+    else:
+        if kind == b"IEND" and at == len(data):
+            return
+    raise FormatError(path.name, "", "is no whole PNG")
+
+
+def _check_svg(path: Path, _directory: Path) -> None:
+    """A picture to its closing tag."""
+    text = path.read_bytes()
+    if b"<svg" not in text[:2000] or not text.rstrip().endswith(b"</svg>"):
+        raise FormatError(path.name, "", "is no whole SVG")
+
+
 CHECKS: Mapping[str, Callable[[Path, Path], None]] = {
     "bayes-words": _check_bayes_words,
     "bayes-db": _check_bayes_db,
@@ -278,6 +327,9 @@ CHECKS: Mapping[str, Callable[[Path, Path], None]] = {
     "trial-details": _check_trial_details,
     "table": _check_table,
     "edit-set": _check_edit_set,
+    "metrics": _check_metrics,
+    "png": _check_png,
+    "svg": _check_svg,
 }
 """
 Check → the function that raises FormatError.
@@ -285,6 +337,7 @@ Check → the function that raises FormatError.
 It takes the file and the directory in which the command ran, with the inputs beside it.
 """
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _NOT_A_WORD = re.compile(rb"(?m)^(?![01] [^\n]+\n)(?=[^\n]|\n)")
 _BLOCK = re.compile(rb"(?m)^[01] " + TOTALS + rb"$")
 _HEADER = re.compile(rb"(\d{1,9}) (\d{1,9}) (\d{1,9})\n")

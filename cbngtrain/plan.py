@@ -10,12 +10,12 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cbngtrain.errors import PlanError
 from cbngtrain.recipes import RECIPES
 from cbngtrain.review import EditGroup
-from cbngtrain.step import Digest, Recipe, Source, Step, problem_with_target
+from cbngtrain.step import Digest, Parameters, Recipe, Source, Step, problem_with_target
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +62,13 @@ class Programs:
             ``{"image": name@digest}`` or ``{"release": URL}``.
         conf: The digest of its configuration; None where that comes with the image or release.
         trainer: What stands for our own evaluation: ``{"trainer": digest}``.
-        seed: Of the networks' start weights; None leaves the recipes'.
+        replaced: Parameters that the settings replace, such as ``seed``.
     """
 
     core: Mapping[str, str]
     conf: Digest | None
     trainer: Mapping[str, str]
-    seed: int | None = None
+    replaced: Parameters = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,28 +262,27 @@ def _steps(edit_set: EditSet, programs: Programs) -> tuple[Step, ...]:
     made = {source.artifact for source in edit_set.sources}
     steps = []
     for recipe in RECIPES:
-        if "trial.xml" in recipe.reads.values() and edit_set.trial is None:
+        if edit_set.trial is None and _needs_trial(recipe):
             continue
         if lacking := set(recipe.reads.values()) - made:
             raise PlanError(f"recipe {recipe.name} reads {min(lacking)}, which nothing makes")
         made |= {leaf.artifact for leaf in recipe.leaves}
-        steps.append(_step(recipe, edit_set.slug, programs))
+        steps.append(step_of(recipe, edit_set, programs))
     return tuple(steps)
 
 
-def _step(recipe: Recipe, slug: str, programs: Programs) -> Step:
-    """Return *recipe* for the edit set *slug*."""
+def _needs_trial(recipe: Recipe) -> bool:
+    """Return whether *recipe* reads trial edits, or what a trial left."""
+    return any(name == "trial.xml" or name.startswith("trial/") for name in recipe.reads.values())
+
+
+def step_of(recipe: Recipe, edit_set: EditSet, programs: Programs) -> Step:
+    """Return *recipe* for *edit_set*."""
+    told = {**programs.replaced, "edit_set": edit_set.name}
     return Step(
         recipe=recipe,
-        slug=slug,
+        slug=edit_set.slug,
         program=programs.trainer if recipe.program == "trainer" else programs.core,
         conf=programs.conf if recipe.reads_conf else None,
-        parameters=_parameters(recipe, programs.seed),
+        parameters={name: told.get(name, value) for name, value in recipe.parameters.items()},
     )
-
-
-def _parameters(recipe: Recipe, seed: int | None) -> Mapping[str, int | float]:
-    """Return the parameters of *recipe*; *seed*, unless None, replaces its own if it has one."""
-    if seed is None or "seed" not in recipe.parameters:
-        return recipe.parameters
-    return {**recipe.parameters, "seed": seed}

@@ -14,6 +14,7 @@ from cbngtrain.step import Leaf, Recipe, Resources
 _READS_EDITS = Resources(memory=1024, cpu=1, seconds=7200)
 _MAKES_DATABASE = Resources(memory=512, cpu=0.5, seconds=1800)
 _TRAINS = Resources(memory=768, cpu=1, seconds=7200)
+_EVALUATES = Resources(memory=1024, cpu=1, seconds=1800)  # 100,000 edits: 20 s and 1 GB at most
 
 BAYES_TRAIN = Recipe(
     name="bayes_train",
@@ -104,5 +105,51 @@ TRIAL = Recipe(
     resources=_READS_EDITS,
 )
 
-RECIPES = (BAYES_TRAIN, BAYES_DB, TWO_BAYES_DB, ANN_TRAIN, ANN, TRIAL)
+PLOTS = ("falsepositives", "thresholds", "roc", "precision-recall", "scores", "calibration")
+
+
+def _plots(prefix: str = "") -> tuple[Leaf, ...]:
+    """Return every plot, as PNG and as SVG; *prefix* begins their names."""
+    paths = [(f"trial/{prefix}{name}.{kind}", kind) for name in PLOTS for kind in ("png", "svg")]
+    return tuple(Leaf(path, path, "raw", kind) for path, kind in paths)
+
+
+REPORT = Recipe(
+    name="report",
+    doc="figures and plots of the trial",
+    command=(
+        "report",
+        "--edit-set={edit_set}",
+        "--details",
+        "details.txt",
+        "--network",
+        "main_ann.fann",
+        "--train-ids",
+        "train.xml",
+        "--share",
+        "{share}",
+        "--bootstrap",
+        "{samples}",
+        "--seed",
+        "{sampling_seed}",
+        "--out",
+        "trial",
+    ),
+    reads={
+        "details.txt": "trial/details.txt",
+        "main_ann.fann": "main_ann.fann",  # it is known by its digest
+        "train.xml": "train.xml",  # for the overlap
+    },
+    leaves=(Leaf("trial/metrics.json", "trial/metrics.json", "raw", "metrics"), *_plots()),
+    parameters={
+        "edit_set": "",  # its name, which the plan fills in: it is on the plots
+        "share": 0.034,  # of vandalism among all edits; CBNG_VANDALISM_SHARE replaces it
+        "samples": 2000,  # of the bootstrap
+        "sampling_seed": 1,
+    },
+    program="trainer",
+    resources=_EVALUATES,
+)
+
+RECIPES = (BAYES_TRAIN, BAYES_DB, TWO_BAYES_DB, ANN_TRAIN, ANN, TRIAL, REPORT)
 """Every recipe, each after those whose artifacts it reads."""

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NewType, Self
+from typing import Any, NewType, Self, TypeAlias
 
 from cbngtrain.errors import FormatError
 
@@ -23,6 +23,9 @@ Digest = NewType("Digest", str)
 
 Fingerprint = NewType("Fingerprint", str)
 """A sha256 in 64 hexadecimal digits: of all that decides a step's result."""
+
+Parameters: TypeAlias = Mapping[str, int | float | str]
+"""What changes a step's results, by name."""
 
 FORMAT = 1  # raise it when the meaning of a fingerprint changes: everything is built anew
 
@@ -256,8 +259,9 @@ class Recipe:
         command: Program and arguments; ``{name}`` stands for a parameter.
         reads: Path in the working directory → name of the artifact that must be there.
         leaves: The files it leaves.
-        parameters: Numbers that change results, by name. A ``seed`` is told to the command in its
-            environment, and the settings may replace it.
+        parameters: What changes results, by name: numbers, of which the settings may replace some,
+            and ``edit_set``, for which its name is filled in. A ``seed`` is told to the command in
+            its environment.
         reads_conf: Whether the command reads the configuration in ``conf/``.
         program: Whose the command is: ``core``, or ``trainer`` for one of our own evaluation,
             which runs no core.
@@ -269,7 +273,7 @@ class Recipe:
     command: tuple[str, ...]
     reads: Mapping[str, str]
     leaves: tuple[Leaf, ...]
-    parameters: Mapping[str, int | float] = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=dict)
     reads_conf: bool = False
     program: str = "core"
     resources: Resources = Resources()
@@ -286,14 +290,14 @@ class Step:
         program: What the command is: ``{"engine": digest}``, ``{"core": digest}``,
             ``{"image": name@digest}``, ``{"release": URL}`` or ``{"trainer": digest}``.
         conf: The configuration's digest, where the command reads it and it is not the program's.
-        parameters: The recipe's, with the settings' seed if they have one.
+        parameters: The recipe's, with the edit set's name and what the settings replace.
     """
 
     recipe: Recipe
     slug: str
     program: Mapping[str, str]
     conf: Digest | None
-    parameters: Mapping[str, int | float]
+    parameters: Parameters
 
     @property
     def name(self) -> str:

@@ -1,13 +1,16 @@
 """A place to build in: a review service on disk, a core in small, and real doit."""
 
+import atexit
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -75,9 +78,25 @@ def install_toy_core(directory: Path) -> Path:
     return directory
 
 
+@lru_cache
+def toy_trainer() -> Path:
+    """A copy of the package whose evaluation is in small; what is first on a Python's path wins."""
+    root = Path(tempfile.mkdtemp(prefix="cbng-toy-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    package = root / "cbngtrain"
+    package.mkdir()
+    for path in (ROOT / "cbngtrain").iterdir():
+        if path.name not in {"__pycache__", "evaluation"}:
+            (package / path.name).symlink_to(path)
+    (package / "evaluation").mkdir()
+    (package / "evaluation" / "__init__.py").touch()
+    shutil.copy(ROOT / "tests" / "toy_evaluation.py", package / "evaluation" / "__main__.py")
+    return root
+
+
 class Site:
     """
-    A checkout with a review service on disk and the core in small.
+    A checkout with a review service on disk, the core and the evaluation in small.
 
     Two edit sets: Alpha and Beta, each with a training and a trial group.
     """
@@ -138,15 +157,24 @@ class Site:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [line.split()[0] for line in lines]
 
+    @property
+    def evaluations(self) -> list[str]:
+        """What the evaluation was called for since the last `forget_calls`, in order."""
+        path = self.base / "evaluations.log"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [line.split()[0] for line in lines]
+
     def forget_calls(self) -> None:
         """Count anew."""
         (self.core / "calls.log").unlink(missing_ok=True)
+        (self.base / "evaluations.log").unlink(missing_ok=True)
 
     def env(self, **more: str) -> dict[str, str]:
         """The environment of a build here."""
         return {
             "PATH": os.environ["PATH"],  # noqa: TID251 - a test's own
             "HOME": str(self.base),
+            "PYTHONPATH": str(toy_trainer()),
             "TMPDIR": str(self.base),
             "CBNG_REVIEW_URL": "file:../review",
             "CBNG_CORE": str(self.core),

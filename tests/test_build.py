@@ -103,7 +103,7 @@ class Place:
 
 def planned(url: str) -> Plan:
     """The plan of one edit set without a trial."""
-    return plan(single_edit_set("One", url, None), Programs({"engine": A}, B, {"trainer": C}, 1))
+    return plan(single_edit_set("One", url, None), Programs({"engine": A}, B, {"trainer": C}))
 
 
 @pytest.fixture

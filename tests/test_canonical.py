@@ -23,6 +23,7 @@ from cbngtrain.errors import DispatchError, FormatError, SettingsError
 from cbngtrain.recipes import ANN, RECIPES
 from cbngtrain.step import Leaf, Recipe
 from tests.conftest import ROOT, SHARED, dump, edits, needs_shared
+from tests.toy_evaluation import picture
 
 GOLDEN = SHARED / "golden"
 
@@ -216,6 +217,7 @@ GOLDEN_LEAVES = [
     pytest.param((name, recipe, leaf), id=f"{name}-{leaf.artifact}")
     for name in ("n50", "n400")
     for recipe in RECIPES
+    if recipe.program == "core"
     for leaf in recipe.leaves
 ]
 
@@ -352,6 +354,9 @@ NETWORK = (
 )
 REPORT = b"=== REPORT ===\nTrial set: 3 Edits - 1 vandalism\nCorrect positives: 1 (90.0%)\n"
 DETAILS = b"".join(b"editid=%d, isvandalism=true, score=0.5\n" % i for i in range(3))
+METRICS = b'{"format": "cbngtrain/metrics", "version": 1, "counts": {"edits": 3}}'
+PNG = picture(7)
+SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg">\n</svg>\n'
 
 
 @pytest.fixture
@@ -360,6 +365,7 @@ def directory(tmp_path: Path) -> Path:
     raw = tmp_path / "raw"
     raw.write_text(dump(edits(1, 3)), encoding="utf-8")
     canonicalise(raw, tmp_path / "edits.xml", "url")
+    (tmp_path / "details.txt").write_bytes(DETAILS)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "main_ann_train.dat").write_bytes(ROWS)
     (tmp_path / "data" / "main_bayes_train.dat").write_bytes(WORDS)
@@ -382,10 +388,15 @@ def checked(check: str, directory: Path, text: bytes) -> None:
         ("ann-rows", ROWS),
         ("network", NETWORK),
         ("trial-report", REPORT),
+        ("trial-report", REPORT.replace(b"- 1", b"- 0").replace(b"90.0", b"-nan")),
+        ("trial-report", REPORT.replace(b"- 1", b"- 3").replace(b"90.0", b"nan")),
         ("trial-details", DETAILS),
         ("table", b"# False negatives\n"),
         ("table", b"# Threshold\n0.0000 1.0000 1.0000\n"),
         ("edit-set", b"<WPEditSet>\n<WPEdit></WPEdit>\n\n</WPEditSet>\n"),
+        ("metrics", METRICS),
+        ("png", PNG),
+        ("svg", SVG),
     ],
 )
 def test_good_output_passes(directory: Path, check: str, text: bytes):
@@ -444,6 +455,22 @@ def test_good_output_passes(directory: Path, check: str, text: bytes):
         ("table", b"", "out: is not a whole table"),
         ("table", b"0.5 1 1\n", "out: is not a whole table"),
         ("table", b"# Threshold\n0.0000 1.00", "out: is not a whole table"),
+        ("metrics", b"", "out: is empty"),
+        ("metrics", METRICS[:-2], "out: is no cbngtrain/metrics: JSONDecodeError"),
+        ("metrics", b"[]", "out: is no cbngtrain/metrics: TypeError"),
+        ("metrics", METRICS.replace(b": 1,", b": 2,"), "out: is not cbngtrain/metrics in version"),
+        ("metrics", METRICS.replace(b"cbngtrain/m", b"m"), "out: is not cbngtrain/metrics in"),
+        ("metrics", METRICS.replace(b"3}", b"2}"), "out: tells of 2 edits, but 3 were scored"),
+        ("metrics", METRICS.replace(b"3}", b"NaN}"), "out: has NaN, which is no number"),
+        ("png", b"", "out: is no whole PNG"),
+        ("png", PNG[:-1], "out: is no whole PNG"),
+        ("png", PNG[:-12], "out: is no whole PNG"),
+        ("png", PNG + b"x", "out: is no whole PNG"),
+        ("png", PNG[1:], "out: is no whole PNG"),
+        ("png", PNG.replace(b"IDAT", b"IDAX"), "out: is no whole PNG"),
+        ("svg", b"", "out: is no whole SVG"),
+        ("svg", SVG[:-3], "out: is no whole SVG"),
+        ("svg", b"<html></svg>", "out: is no whole SVG"),
         ("edit-set", b"", "out: does not end with </WPEditSet>"),
         ("edit-set", b"<WPEditSet>" + b"x" * 500, "out: does not end with </WPEditSet>"),
         ("edit-set", b"<WPEditSet></WPEditSet>x", "out: does not end with </WPEditSet>"),

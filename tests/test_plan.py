@@ -379,6 +379,7 @@ def test_steps_stand_in_building_order(planned: Plan):
         "ann_train:a",
         "ann:a",
         "trial:a",
+        "report:a",
     ]
 
 
@@ -428,29 +429,34 @@ def test_input_that_nothing_makes_is_refused(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_steps_know_program_and_configuration(planned: Plan):
-    """All run the core; those alone that read the configuration depend on it."""
+    """All but the report run the core; those alone that read the configuration depend on it."""
     steps = planned.steps["a"]
 
-    assert all(step.program == PROGRAMS.core for step in steps)
+    assert all(step.program == PROGRAMS.core for step in steps[:-1])
+    assert steps[-1].program == PROGRAMS.trainer
     assert [step.recipe.name for step in steps if step.conf == PROGRAMS.conf] == [
         "bayes_train", "ann_train", "trial",
     ]  # fmt: skip
     assert {step.conf for step in steps} == {PROGRAMS.conf, None}
 
 
+@pytest.mark.parametrize("name", ["A", "--out=/", "{share} {0}", "50 % $(x) `y` 'z' \"w\""])
+def test_name_of_the_edit_set_is_one_word_of_the_report(name: str):
+    """Whatever an edit set is called, its name is one argument, and part of the fingerprint."""
+    step = plan([replace(WITH_TRIAL, name=name)], PROGRAMS).steps["a"][-1]
+
+    assert step.command[1] == f"--edit-set={name}"
+    assert step.spec["parameters"]["edit_set"] == name
+
+
 @pytest.mark.parametrize(("seed", "expected"), [(None, 1), (0, 0), (7, 7)])
 def test_seed_of_the_settings_replaces_the_recipe_s(seed: int | None, expected: int):
     """A seed, 0 too, goes to the network and to no other step; none leaves the recipe's."""
-    steps = plan([WITH_TRIAL], replace(PROGRAMS, seed=seed)).steps["a"]
+    replaced = {} if seed is None else {"seed": seed}
+    steps = plan([WITH_TRIAL], replace(PROGRAMS, replaced=replaced)).steps["a"]
 
-    assert [step.parameters.get("seed") for step in steps] == [
-        None,
-        None,
-        None,
-        None,
-        expected,
-        None,
-    ]
+    seeds = [step.parameters.get("seed") for step in steps]
+    assert seeds == [None, None, None, None, expected, None, None]
     assert steps[4].command[-3:] == ("150", "0.037", "100")
 
 

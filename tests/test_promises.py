@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Site, edit, edits
+from tests.conftest import Site, edit, edits, toy_trainer
 
 ALL_STEPS = ["bayes_train", "bayes.db", "two_bayes.db", "ann_train", "create_ann", "trial_run"]
-NOTHING = "Nothing to do: 14 up to date, 4 sources unchanged."
+NOTHING = "Nothing to do: 16 up to date, 4 sources unchanged."
 
 
 def blobs_of(site: Site, path: str) -> list[Path]:
@@ -49,7 +49,7 @@ def test_second_build_starts_no_process(built: Site):
     watcher = built.base / "watcher"
     watcher.mkdir()
     (watcher / "sitecustomize.py").write_text(WATCHER)
-    env = {"PYTHONPATH": str(watcher)}
+    env = {"PYTHONPATH": f"{watcher}:{toy_trainer()}"}
 
     assert built.run(env=env).lines == [NOTHING]
     (built.path / "build" / "alpha" / "main_ann.fann").unlink()
@@ -243,7 +243,9 @@ def test_failed_step_is_one_line_and_what_depends_on_it_another(site: Site):
     log = (site.path / failed[0].rsplit(" ", 1)[1]).read_text()
     assert log == "toy core: create_ann fails as told\n"
     not_built = [line for line in ended.lines if line.startswith("not built: ")]
-    assert not_built == ["not built: trial:alpha, trial:beta, publish:alpha, publish:beta"]
+    assert not_built == [
+        "not built: trial:alpha, trial:beta, report:alpha, report:beta, publish:alpha, publish:beta"
+    ]
 
 
 def test_failed_step_is_tried_again_by_the_next_build(site: Site):
@@ -268,7 +270,12 @@ def test_failed_step_is_tried_again_by_the_next_build(site: Site):
         ("ann_train", "data/main_ann_train.dat", "3 2 1\n0.5 0.5\n1\n", "3 rows for 12 edits"),
         ("create_ann", "data/main_ann.fann", "FANN_FLO_2.1\n", "is not a whole network"),
         ("trial_run", "trialreport/details.txt", "editid=1, x=2\n", "1 whole lines for 8"),
-        ("trial_run", "trialreport/report.txt", "Trial set: 8 Edits\n-nan%\n", "no number"),
+        (
+            "trial_run",
+            "trialreport/report.txt",
+            "Trial set: 8 Edits - 3 vandalism\n-nan%\n",
+            "no number",
+        ),
         ("trial_run", "trialreport/debug.xml", "<WPEditSet>", "does not end with"),
     ],
     ids=lambda value: value.replace("\n", " ")[:30],
@@ -425,7 +432,7 @@ def test_edits_in_both_sets_are_reported_or_refused(built: Site):
     assert "9 edits, 3 vandalism; 1 also in the training set" in reported.out
     assert refused.status == 11
     assert "Alpha: 1 of 9 trial edits are in the training set too, EditID 101 first" in refused.out
-    assert "not built: trial:alpha, publish:alpha" in refused.out
+    assert "not built: trial:alpha, report:alpha, publish:alpha" in refused.out
 
 
 def test_fresh_download_is_not_repeated_while_young(built: Site):

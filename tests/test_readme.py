@@ -89,7 +89,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], l
     shutil.copy(ROOT / "dodo.py", path)
     shutil.copytree(ROOT / "sample", path / "sample")
     env = Site.env(Site.at(path))
-    own = {name: value for name, value in env.items() if not name.startswith("CBNG_")}
+    foreign = ("CBNG_", "PYTHONPATH")
+    own = {name: value for name, value in env.items() if not name.startswith(foreign)}
     doit = [sys.executable, "-m", "doit"]
     outs = [
         subprocess.run(doit, check=False, cwd=path, env=own, capture_output=True, text=True)

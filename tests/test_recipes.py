@@ -5,7 +5,8 @@ import string
 import pytest
 
 from cbngtrain.canonical import CHECKS, FORMS
-from cbngtrain.recipes import ANN, RECIPES
+from cbngtrain.evaluation import options, plots
+from cbngtrain.recipes import ANN, PLOTS, RECIPES, REPORT
 from cbngtrain.step import Recipe
 
 SOURCES = {"train.xml", "trial.xml"}
@@ -26,6 +27,10 @@ def test_commands_are_the_core_s():
         "cluebotng -c conf -m ann_train -f edits.xml",
         "create_ann data/main_ann.fann data/main_ann_train.dat 150 0.037 100",
         "cluebotng -c conf -m trial_run -f edits.xml",
+        (
+            "report --edit-set= --details details.txt --network main_ann.fann "
+            "--train-ids train.xml --share 0.034 --bootstrap 2000 --seed 1 --out trial"
+        ),
     ]
 
 
@@ -38,6 +43,7 @@ def test_what_each_step_reads_is_declared():
         "ann_train": ["bayes.db", "train.xml", "two_bayes.db"],
         "ann": ["main_ann_train.dat"],
         "trial": ["bayes.db", "main_ann.fann", "trial.xml", "two_bayes.db"],
+        "report": ["main_ann.fann", "train.xml", "trial/details.txt"],
     }
 
 
@@ -59,6 +65,8 @@ def test_what_is_left_has_the_names_people_know():
             "trial/falsepositives.txt",
             "trial/report.txt",
             "trial/thresholdtable.txt",
+            "trial/metrics.json",
+            *(f"trial/{plot}.{kind}" for plot in PLOTS for kind in ("png", "svg")),
         ]
     )
 
@@ -110,3 +118,14 @@ def test_only_the_network_is_seeded():
     """Chance plays a part in one step, and its seed is a number of the table."""
     assert [recipe.name for recipe in RECIPES if "seed" in recipe.parameters] == ["ann"]
     assert ANN.parameters["seed"] == 1
+
+
+def test_plots_are_those_that_the_evaluation_draws():
+    """The two meet on a command line: their lists of names are held together here."""
+    assert tuple(plots.PLOTS) == PLOTS
+
+
+def test_numbers_of_the_report_are_the_evaluation_s():
+    """Who calls the evaluation by hand gets what a build gets."""
+    assert REPORT.parameters["share"] == options.SHARE
+    assert REPORT.parameters["samples"] == options.BOOTSTRAP

@@ -78,14 +78,14 @@ def programs(settings: Settings, found: Images | None) -> Programs:
     """
     if found is None:
         own = conf_digest(conf_directory(settings))
-        return Programs(core_program(settings), own, trainer_program(), settings.seed)
+        return Programs(core_program(settings), own, trainer_program(), settings.replaced)
     if settings.core_release:
         core = {"release": f"{settings.core_releases_url}/{settings.core_release}"}
     else:
         core = {"image": found.core.pinned}
     conf = conf_digest(settings.core_conf) if settings.core_conf else None
     trainer = {"image": found.trainer.pinned} if found.trainer else trainer_program()
-    return Programs(core, conf, trainer, settings.seed)
+    return Programs(core, conf, trainer, settings.replaced)
 
 
 def _write(digests: dict[str, str]) -> None:

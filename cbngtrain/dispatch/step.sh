@@ -292,11 +292,11 @@ check_trial_report() {
   text=$newline${text%x}
   edits=$(edits)
   problem="does not report on the $edits edits of the trial set"
-  [[ $text =~ ${newline}Trial\ set:\ ([0-9]+)\ Edits ]] || return
-  [[ ${BASH_REMATCH[1]} =~ ^0*([0-9]{1,9})$ ]] || return
-  ((10#${BASH_REMATCH[1]} == edits)) || return
-  problem="a rate is no number: the trial set needs vandalism and constructive"
-  [[ $text != *nan* ]] || return
+  [[ $text =~ ${newline}Trial\ set:\ 0*([0-9]{1,9})\ Edits\ -\ 0*([0-9]{1,9})\ vandalism ]] || return
+  local -i told="10#${BASH_REMATCH[1]}" bad="10#${BASH_REMATCH[2]}"
+  ((told == edits)) || return
+  problem="a rate is no number"
+  [[ $text != *nan* ]] || ((edits && (bad == 0 || bad == edits))) || return
   problem="is cut before its last line"
   [[ ${text:1} =~ $newline(Trial\ set|Correct\ positives):\ [^$newline]+${newline}[[:space:]]*$ ]]
 }

@@ -96,6 +96,7 @@ def comparison(pairs: Pairs, names: tuple[str, str], options: Options) -> dict[s
         "version": VERSION,
         "edit_set": options.edit_set,
         "instance": options.instance,
+        "network": options.network,
         "names": dict(zip(("new", "reference"), names, strict=True)),
         "settings": {**options.to_json(), "level": LEVEL},
         "counts": _counts(compared),

@@ -99,6 +99,7 @@ def metrics(trial: Trial, options: Options, overlap: int | None) -> dict[str, An
         "version": VERSION,
         "edit_set": options.edit_set,
         "instance": options.instance,
+        "network": options.network,
         "settings": {**options.to_json(), "level": LEVEL},
         "counts": counts(edits, trial.repeated),
         "overlap": _overlap(overlap, len(trial.ids)),

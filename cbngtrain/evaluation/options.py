@@ -1,6 +1,7 @@
 """What both programs are told on their command lines."""
 
 import argparse
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -33,6 +34,8 @@ class Options:
     Attributes:
         edit_set: The edit set's name, for titles.
         instance: The instance's name, for titles.
+        network: The sha256 of the network, for titles where there is no instance; empty where
+            nobody told.
         share: The real share of vandalism, in (0, 1).
         bootstrap: How many samples.
         seed: Of the samples.
@@ -40,6 +43,7 @@ class Options:
 
     edit_set: str = ""
     instance: str = ""
+    network: str = ""
     share: float = SHARE
     bootstrap: int = BOOTSTRAP
     seed: int = 1
@@ -55,7 +59,8 @@ class Options:
             raise EvaluationError(f"--seed: {arguments.seed} is negative")
         if not arguments.out and not arguments.table:
             raise EvaluationError("nothing to do: name --out DIR, --table or both")
-        return cls(**{name: getattr(arguments, name) for name in cls.__slots__})
+        told = {name: getattr(arguments, name) for name in cls.__slots__}
+        return cls(**{**told, "network": digest_of(arguments.network)})
 
     def to_json(self) -> dict[str, Any]:
         """Return what a reader needs to make the figures again."""
@@ -65,6 +70,21 @@ class Options:
             "seed": self.seed,
             "live_threshold": LIVE_THRESHOLD,
         }
+
+
+def digest_of(network: Path | None) -> str:
+    """
+    Return the sha256 of a network's file, by which it is known; empty where there is none.
+
+    Raises:
+        EvaluationError: It cannot be read.
+    """
+    if network is None:
+        return ""
+    try:
+        return hashlib.sha256(network.read_bytes()).hexdigest()
+    except OSError as error:
+        raise EvaluationError(f"{network}: cannot be read: {error.strerror or error}") from error
 
 
 class _Parser(argparse.ArgumentParser):
@@ -78,6 +98,7 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("--details", type=Path, required=True, help="the trial's details.txt")
     made.add_argument("--edit-set", default="", help="its name, for titles")
     made.add_argument("--instance", default="", help="its name, for titles")
+    made.add_argument("--network", type=Path, help="its file, for titles where no instance is told")
     made.add_argument("--share", type=float, default=SHARE, help="real share of vandalism")
     made.add_argument("--bootstrap", type=int, default=BOOTSTRAP, help="number of samples")
     made.add_argument("--seed", type=int, default=1, help="of the samples")

@@ -45,6 +45,7 @@ SETTINGS = {
     "savefig.dpi": 150,
     "svg.fonttype": "none",  # text stays text: to be searched and read aloud
     "svg.hashsalt": "cbngtrain",  # names in an SVG are random otherwise
+    "text.parse_math": False,  # an edit set may be called $anything$
 }
 
 SIZE = (7.2, 5.0)  # inches

@@ -11,7 +11,7 @@ from cbngtrain.evaluation.metrics import metrics
 from cbngtrain.evaluation.options import Options, parser
 from cbngtrain.evaluation.output import json_text, whole_folder
 from cbngtrain.evaluation.scores import Trial, read_details, read_ids
-from cbngtrain.evaluation.table import Json, counted, metrics_table, title
+from cbngtrain.evaluation.table import Json, counted, identity, metrics_table, title
 
 
 def main(args: Sequence[str]) -> None:
@@ -37,9 +37,8 @@ def main(args: Sequence[str]) -> None:
 def _draw(trial: Trial, result: Json, folder: Path) -> None:
     from cbngtrain.evaluation.plots import Scene, draw  # noqa: PLC0415 - slow; a table needs none
 
-    network = Network(
-        result["instance"] or "this network", tally_of(trial), marks(result["at_rates"])
-    )
+    name = identity(result) or "this network"
+    network = Network(name, tally_of(trial), marks(result["at_rates"]))
     heading = f"{title(result)}\n{counted(result['counts'])}"
     draw(Scene(heading, [network], result["settings"]["share"]), folder)
 

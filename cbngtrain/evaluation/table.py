@@ -53,8 +53,18 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def title(result: Json) -> str:
-    """Return edit set and instance, as far as they are known, or ``trial``."""
-    return " · ".join(filter(None, (result["edit_set"], result["instance"]))) or "trial"
+    """Return edit set and instance, else network, as far as they are known, or ``trial``."""
+    return " · ".join(filter(None, (result["edit_set"], identity(result)))) or "trial"
+
+
+def identity(result: Json) -> str:
+    """Return the instance, else the network by the beginning of its sha256, else nothing."""
+    return result["instance"] or named("network", result["network"])
+
+
+def named(name: str, network: str) -> str:
+    """Return *name* and the first 12 digits of *network*, a sha256; nothing without one."""
+    return f"{name} {network[:12]}" if network else ""
 
 
 def counted(counts: Json) -> str:

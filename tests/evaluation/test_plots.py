@@ -79,6 +79,13 @@ def test_a_plot_knows_no_time(plots: dict[str, bytes], name: str):
     assert b"tEXt" not in plots[f"{name}.png"]
 
 
+def test_a_name_is_no_formula(tmp_path: Path):
+    """What an edit set is called is drawn as it is, whatever matplotlib would make of it."""
+    draw(Scene(r"$\frac{ & <b> $x$ \$", [NETWORK], 0.1), tmp_path)
+
+    assert r"$\frac{ &amp; &lt;b&gt; $x$ \$" in (tmp_path / "roc.svg").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "name",
     [

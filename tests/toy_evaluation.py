@@ -1,0 +1,81 @@
+"""
+An evaluation in small, for tests of the build: its command lines, with little inside.
+
+It takes the place of ``cbngtrain/evaluation`` in a copy of the package (`conftest.toy_trainer`),
+since the real one draws for seconds. Its calls are told in ``~/evaluations.log``, one a line: the
+program and the files it found.
+"""
+
+import argparse
+import hashlib
+import json
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+PLOTS = ("falsepositives", "thresholds", "roc", "precision-recall", "scores", "calibration")
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def picture(grey: int) -> bytes:
+    """A PNG of one pixel."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    pixel = chunk(b"IDAT", zlib.compress(bytes([0, grey])))
+    return b"\x89PNG\r\n\x1a\n" + header + pixel + chunk(b"IEND", b"")
+
+
+def draw(out: Path, prefix: str, what: bytes) -> None:
+    """Pictures that are others where *what* is other."""
+    for name in PLOTS:
+        (out / f"{prefix}{name}.png").write_bytes(picture(what[0]))
+        (out / f"{prefix}{name}.svg").write_text(f"<svg><desc>{what.hex()}</desc></svg>\n")
+
+
+def digest(*texts: bytes) -> bytes:
+    """What stands for all of *texts*."""
+    return hashlib.sha256(b"\0".join(sorted(texts))).digest()
+
+
+def scores(path: Path) -> list[bytes]:
+    """The lines of a trial's details."""
+    return sorted(path.read_bytes().splitlines())
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Figures that are a digest of what was scored."""
+    lines = scores(arguments.details)
+    what = digest(*lines, arguments.edit_set.encode(), repr(arguments.share).encode())
+    value = {
+        "format": "cbngtrain/metrics",
+        "version": 1,
+        "edit_set": arguments.edit_set,
+        "share": arguments.share,
+        "counts": {"edits": len(lines)},
+        "digest": what.hex(),
+    }
+    (arguments.out / "metrics.json").write_text(json.dumps(value))
+    draw(arguments.out, "", what)
+
+
+def main(program: str, words: list[str]) -> int:
+    """Log the call, do the work."""
+    with (Path.home() / "evaluations.log").open("a", encoding="utf-8") as calls:
+        found = sorted(str(path) for path in Path().rglob("*") if path.is_file())
+        calls.write(f"{program} {' '.join(found)}\n")
+    parser = argparse.ArgumentParser()
+    for option in ("--details", "--train-ids", "--network", "--out"):
+        parser.add_argument(option, type=Path)
+    parser.add_argument("--edit-set")
+    parser.add_argument("--share", type=float)
+    arguments, _ = parser.parse_known_args(words)
+    {"report": report}[program](arguments)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
