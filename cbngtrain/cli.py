@@ -22,7 +22,7 @@ from pathlib import Path
 from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
 
-from cbngtrain import tasks
+from cbngtrain import deploy_commands, tasks
 from cbngtrain.build import DIRECTORY, EDITS, Build, Scratch, changes, read_reference
 from cbngtrain.canonical import berkeley_db
 from cbngtrain.dispatch.local import LocalDispatcher
@@ -175,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_builders(commands)
     _add_readers(commands)
+    deploy_commands.add_commands(commands, lambda: _settings(os.environ, "INFO"))
     return parser
 
 

@@ -14,6 +14,7 @@ What goes wrong, and the exit status that tells it.
       - StepTimedOut    10 the step ran out of time and was stopped
     + FormatError       11 a file is not what its name says (path and place given)
     + OverlapError      11 edits are both in the training and in the trial set
+    + ToolforgeError    14 Toolforge refused, failed or answered nonsense (status given)
 """
 
 from typing import ClassVar
@@ -117,3 +118,14 @@ class OverlapError(TrainerError):
     """Edits are both in the training and in the trial set."""
 
     status = 11
+
+
+class ToolforgeError(TrainerError):
+    """Toolforge refused, failed or answered nonsense; or what was deployed is not well."""
+
+    status = 14
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        """*code* is the HTTP status of the answer, or None if there was none."""
+        self.code = code
+        super().__init__(message)

@@ -25,6 +25,7 @@ LAYERS = (
     "store",
     "http_client",
     "http_store",
+    "toolforge_api",
     "build",
     "publish",
     "summary",
@@ -36,6 +37,8 @@ LAYERS = (
     "dispatch.script",
     "dispatch.pods",
     "dispatch.jobs",
+    "deploy",
+    "deploy_commands",
     "cli",
 )
 """A module of cbngtrain imports only what stands above it."""
@@ -53,6 +56,8 @@ LIBRARIES = {
         "cbngtrain/http_client.py",
         "cbngtrain/http_store.py",
         "cbngtrain/dispatch/",
+        "cbngtrain/toolforge_api.py",
+        "cbngtrain/deploy.py",
     ),
     "berkeleydb": ("cbngtrain/canonical.py", "cbngtrain/engine/"),
 }
