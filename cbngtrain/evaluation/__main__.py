@@ -1,4 +1,4 @@
-"""``python -m cbngtrain.evaluation PROGRAM ARGS…``: report on a trial, compare two trials."""
+"""``python -m cbngtrain.evaluation PROGRAM ARGS…``: report on a trial, compare trials, spread."""
 
 import importlib
 import sys
@@ -9,6 +9,7 @@ from cbngtrain.evaluation.errors import EvaluationError
 PROGRAMS = {
     "report": "cbngtrain.evaluation.report",
     "compare": "cbngtrain.evaluation.compare",
+    "spread": "cbngtrain.evaluation.spread",
 }
 """Program → the module whose ``main(args)`` runs it; only that one is imported."""
 

@@ -1,6 +1,6 @@
-"""Two networks on the same edits, as ``comparison.json`` tells it."""
+"""A network beside others on the same edits, as ``comparison.json`` tells it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -80,25 +80,46 @@ class Comparison:
         }
 
 
-def comparison(pairs: Pairs, names: tuple[str, str], options: Options) -> dict[str, Any]:
+def document(
+    comparisons: Sequence[Mapping[str, Any]], options: Options, spread: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """
     Return what ``comparison.json`` holds.
 
     Args:
-        pairs: What both networks scored.
-        names: The new network's, the reference's.
-        options: What decides the figures besides.
+        comparisons: One per reference; the first is that of the plots.
+        options: What decides the figures besides the trials.
+        spread: What ``spread.json`` holds, where networks of other seeds were tried.
     """
-    compared = Comparison(pairs, options)
-    at_rates = [_at_rate(compared, rate) for rate in RATES]
     return {
         "format": "cbngtrain/comparison",
         "version": VERSION,
         "edit_set": options.edit_set,
         "instance": options.instance,
         "network": options.network,
-        "names": dict(zip(("new", "reference"), names, strict=True)),
         "settings": {**options.to_json(), "level": LEVEL},
+        "comparisons": list(comparisons),
+        "spread": spread,
+    }
+
+
+def comparison(
+    pairs: Pairs, names: tuple[str, str], options: Options, network: str = ""
+) -> dict[str, Any]:
+    """
+    Return the comparison with one reference.
+
+    Args:
+        pairs: What both networks scored.
+        names: The new network's, the reference's.
+        options: What decides the figures besides.
+        network: The reference's sha256; empty where nobody told.
+    """
+    compared = Comparison(pairs, options)
+    at_rates = [_at_rate(compared, rate) for rate in RATES]
+    return {
+        "names": dict(zip(("new", "reference"), names, strict=True)),
+        "network": network,
         "counts": _counts(compared),
         "answer": _answer(next(row for row in at_rates if row["rate"] == HEADLINE_RATE), names),
         "rankings": {name: _json(compared.figures(name)) for name in RANKINGS},

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from cbngtrain.evaluation.table import (
+    MEASURES,
     Json,
     columns,
     counted,
@@ -11,19 +12,13 @@ from cbngtrain.evaluation.table import (
     percent,
     points,
     rate,
+    spread_rows,
+    spread_told,
     threshold,
     title,
 )
 
 LONGEST = 20  # edits of a list; comparison.json has all
-
-RANKINGS = {
-    "roc_auc": "ROC AUC",
-    "partial_auc": "area under the ROC curve to 1 %, raw",
-    "average_precision": "average precision",
-    "brier": "Brier score (less is better)",
-}
-
 
 _ABOUT_TESTS = (
     "Edits that only one network has right, and the mid-p value of McNemar's test. It takes the "
@@ -33,6 +28,21 @@ _ABOUT_TESTS = (
 
 def comparison_page(result: Json) -> str:
     """Return what ``comparison.json`` tells as a page of Markdown."""
+    pages = ["\n".join(_page(each)) for each in _each(result)]
+    if result["spread"]:
+        rows = _markdown_table(spread_rows(result["spread"]))
+        pages.append("\n".join(["# Over seeds", "", spread_told(result["spread"]), "", *rows]))
+    return "\n\n".join(pages) + "\n"
+
+
+def _each(result: Json) -> Iterator[Json]:
+    """Yield each comparison with what all have in common."""
+    common = {name: value for name, value in result.items() if name != "comparisons"}
+    for comparison in result["comparisons"]:
+        yield {**common, **comparison}
+
+
+def _page(result: Json) -> list[str]:
     names = result["names"]
     lines = [
         f"# {_cell(names['new'])} beside {_cell(names['reference'])}",
@@ -50,11 +60,19 @@ def comparison_page(result: Json) -> str:
     ]
     if result["warnings"]:
         lines += _section("Warnings", [f"- {_cell(each)}" for each in result["warnings"]])
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def comparison_table(result: Json) -> str:
     """Return what ``comparison.json`` tells as a table for a terminal."""
+    tables = ["\n".join(_table(each)) for each in _each(result)]
+    if result["spread"]:
+        rows = columns(list(spread_rows(result["spread"])))
+        tables.append("\n".join([spread_told(result["spread"]), "", *rows]))
+    return "\n\n".join(tables) + "\n"
+
+
+def _table(result: Json) -> list[str]:
     lines = [
         f"{title(result)}: {counted(result['counts'])}, scored by both",
         "",
@@ -66,8 +84,7 @@ def comparison_table(result: Json) -> str:
         "",
         f"{result['answer']['is']}: {result['answer']['why']}",
     ]
-    lines += [f"warning: {warning}" for warning in result["warnings"]]
-    return "\n".join(lines) + "\n"
+    return lines + [f"warning: {warning}" for warning in result["warnings"]]
 
 
 def _section(heading: str, lines: Sequence[str]) -> list[str]:
@@ -76,7 +93,7 @@ def _section(heading: str, lines: Sequence[str]) -> list[str]:
 
 def _ranking_rows(result: Json) -> Iterator[tuple[str, ...]]:
     yield ("", result["names"]["new"], result["names"]["reference"], "difference")
-    for name, told in RANKINGS.items():
+    for name, told in MEASURES.items():
         row = result["rankings"][name]
         figures = (number(row[side], 5) for side in ("new", "reference", "difference"))
         yield (told, *figures)

@@ -57,8 +57,8 @@ class Options:
             raise EvaluationError(f"--bootstrap: take at least {FEWEST_SAMPLES} samples")
         if arguments.seed < 0:
             raise EvaluationError(f"--seed: {arguments.seed} is negative")
-        if not arguments.out and not arguments.table:
-            raise EvaluationError("nothing to do: name --out DIR, --table or both")
+        if not arguments.out and not arguments.table and not arguments.json:
+            raise EvaluationError("nothing to do: name --out DIR, --table or --json")
         told = {name: getattr(arguments, name) for name in cls.__slots__}
         return cls(**{**told, "network": digest_of(arguments.network)})
 
@@ -104,4 +104,5 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=1, help="of the samples")
     made.add_argument("--out", type=Path, help="folder for the results")
     made.add_argument("--table", action="store_true", help="print a table")
+    made.add_argument("--json", action="store_true", help="print what the JSON file holds")
     return made

@@ -32,6 +32,8 @@ def main(args: Sequence[str]) -> None:
             _draw(trial, result, folder)
     if arguments.table:
         print(metrics_table(result), end="")
+    if arguments.json:
+        print(json_text(result), end="")
 
 
 def _draw(trial: Trial, result: Json, folder: Path) -> None:

@@ -135,3 +135,32 @@ def _look_rows(result: Json, share: str) -> list[tuple[str, str]]:
         )
         for row in result["to_look_at"]
     ]
+
+
+def spread_told(spread: Json) -> str:
+    """Return in a sentence what a spread is of."""
+    seeds = ", ".join(map(str, spread["seeds"]))
+    if spread["reason"]:
+        return f"Networks of other seeds ({seeds}) tell nothing: {spread['reason']}."
+    return (
+        f"{len(spread['seeds'])} networks, trained on the same edits from the seeds {seeds} and "
+        "tried on the same edits: what chance alone does."
+    )
+
+
+def spread_rows(spread: Json) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of a spread's table."""
+    yield ("", "this network", "mean over seeds", "lowest", "highest", "below this network")
+    of = len(spread["seeds"])
+    for name, row in spread["measures"].items():
+        figures = (f"{row[key]:.5f}" for key in ("this", "mean", "low", "high"))
+        yield (MEASURES.get(name, name), *figures, f"{row['below']} of {of}")
+
+
+MEASURES = {
+    "roc_auc": "ROC AUC",
+    "partial_auc": "area under the ROC curve to 1 %, raw",
+    "average_precision": "average precision",
+    "brier": "Brier score (less is better)",
+}
+"""What is measured without a threshold, for people."""

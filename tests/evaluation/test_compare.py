@@ -1,18 +1,22 @@
 """``compare``: what it writes and says, and how it fails."""
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cbngtrain.evaluation.__main__ import main
-from cbngtrain.evaluation.comparison import comparison
+from cbngtrain.evaluation.comparison import comparison, document
 from cbngtrain.evaluation.markdown import comparison_page, comparison_table
+from cbngtrain.evaluation.measures import tally_of
 from cbngtrain.evaluation.options import Options
 from cbngtrain.evaluation.output import json_text
 from cbngtrain.evaluation.pairs import paired
 from cbngtrain.evaluation.scores import Trial
+from cbngtrain.evaluation.spread import spread
 from tests.evaluation.test_report import DEGENERATE, files
 from tests.evaluation.trials import drawn, trial, validate, written
 
@@ -21,8 +25,15 @@ NAMES = ("now", "before")
 
 
 def compared(new: Trial, reference: Trial):
-    """What comparison.json holds."""
+    """What comparison.json holds of one comparison."""
     return comparison(paired(new, reference), NAMES, OPTIONS)
+
+
+def told(*comparisons: Any, spread: Any = None):
+    """What comparison.json holds, as its schema describes it."""
+    result = document(comparisons, OPTIONS, spread)
+    validate(result, "comparison")
+    return result
 
 
 @pytest.mark.parametrize("name", DEGENERATE)
@@ -32,10 +43,9 @@ def test_a_degenerate_trial_is_described(name: str):
 
     result = compared(of, of)
 
-    validate(result, "comparison")
-    json.dumps(result, allow_nan=False)
-    assert said in comparison_page(result)
-    assert said in comparison_table(result)
+    json.dumps(told(result), allow_nan=False)
+    assert said in comparison_page(told(result))
+    assert said in comparison_table(told(result))
     assert result["answer"]["is"] == "unknown"
 
 
@@ -45,7 +55,7 @@ def test_trials_without_a_common_edit_are_described():
 
     result = compared(of, Trial(("98", "99"), of.vandalism, of.scores))
 
-    validate(result, "comparison")
+    assert told(result)
     assert result["answer"]["why"] == "the trial has no edits"
     assert "2 edits are only in the trial of now; left out" in result["warnings"]
 
@@ -81,7 +91,7 @@ def test_figures_are_those_of_each_network_and_their_difference():
 
     result = compared(new, reference)
 
-    validate(result, "comparison")
+    assert told(result)
     rows = [*result["at_rates"], result["at_live_threshold"]]
     assert [row["difference"]["value"] for row in rows] == pytest.approx(
         [row["new"]["recall"]["value"] - row["reference"]["recall"]["value"] for row in rows]
@@ -146,7 +156,7 @@ def test_the_page_is_markdown():
     """Headings, tables of equal width, links; a name cannot break out of its cell."""
     pairs = paired(drawn(100, 100, 1), drawn(100, 100, 2))
 
-    page = comparison_page(comparison(pairs, ("a|b\n# c", "<i>"), OPTIONS))
+    page = comparison_page(told(comparison(pairs, ("a|b\n# c", "<i>"), OPTIONS)))
 
     assert page.startswith("# a\\|b # c beside \\<i>\n\nAlpha · 2026-01-02 03:04:05, 200 edits")
     assert "](https://en.wikipedia.org/w/index.php?diff=" in page
@@ -184,6 +194,20 @@ def test_the_order_of_lines_does_not_count():
     ("arguments", "said"),
     [
         pytest.param(["--details", "good"], "--reference", id="no reference"),
+        pytest.param(
+            ["--details", "good", "--references", "."], "bad.txt: line 1: ", id="bad file"
+        ),
+        pytest.param(
+            ["--details", "good", "--references", "none"], "none holds no details", id="no folder"
+        ),
+        pytest.param(
+            ["--details", "good", "--references", ".", "--reference", "good"],
+            "give either",
+            id="both",
+        ),
+        pytest.param(
+            ["--details", "good", "--references", "spread"], "spread.json: no spread", id="spread"
+        ),
         pytest.param(["--details", "good", "--reference", "bad"], "bad: line 1: ", id="bad line"),
         pytest.param(
             ["--details", "good", "--reference", "good", "--names", "x", "x"], "--names", id="names"
@@ -196,11 +220,45 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     """Exit status 2, and no output."""
     monkeypatch.chdir(tmp_path)
     written(drawn(2, 2), tmp_path / "good")
-    (tmp_path / "bad").write_text("nonsense\n", encoding="utf-8")
+    for name in ("bad", "bad.txt"):
+        (tmp_path / name).write_text("nonsense\n", encoding="utf-8")
+    (tmp_path / "spread").mkdir()
+    written(drawn(2, 2), tmp_path / "spread" / "other.txt")
+    (tmp_path / "spread" / "spread.json").write_text("[]", encoding="utf-8")
 
     status = main(["compare", *arguments, "--out", "out"])
 
-    told = capsys.readouterr()
-    assert (status, told.out, told.err.count("\n")) == (2, "", 1)
-    assert said in told.err
+    printed = capsys.readouterr()
+    assert (status, printed.out, printed.err.count("\n")) == (2, "", 1)
+    assert said in printed.err
     assert not (tmp_path / "out").exists()
+
+
+def test_several_references_are_compared_with_one_after_another(tmp_path: Path, capsys):
+    """Of a folder each network is named by its file and its digest; a spread is quoted."""
+    written(drawn(30, 40, 1), tmp_path / "details.txt")
+    folder = tmp_path / "references"
+    folder.mkdir()
+    for seed, name in enumerate(("previous", "bot"), 2):
+        written(drawn(30, 40, seed), folder / f"{name}.txt")
+    (folder / "bot.fann").write_bytes(b"network")
+    others = {3: tally_of(drawn(30, 40, 3)), 4: tally_of(drawn(30, 40, 4))}
+    quoted = spread(tally_of(drawn(30, 40, 1)), others, OPTIONS)
+    (folder / "spread.json").write_text(json.dumps(quoted))
+
+    where = ["--details", str(tmp_path / "details.txt"), "--references", str(folder)]
+    status = main(["compare", *where, "--bootstrap", "100", "--json"])
+
+    result = json.loads(capsys.readouterr().out)
+    validate(result, "comparison")
+    digest = hashlib.sha256(b"network").hexdigest()
+    assert status == 0
+    assert [each["names"]["reference"] for each in result["comparisons"]] == [
+        f"bot {digest[:12]}", "previous",
+    ]  # fmt: skip
+    assert [each["network"] for each in result["comparisons"]] == [digest, ""]
+    assert result["spread"] == quoted
+    page = comparison_page(result)
+    assert page.count("\n# ") == 2
+    assert "from the seeds 3, 4" in page
+    assert "from the seeds 3, 4" in comparison_table(result)
