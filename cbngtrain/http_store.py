@@ -230,17 +230,55 @@ class HttpStore:
 
     def latest(self, target: str) -> Instance | None:
         """See `Store`. The service says, in the same answer, whether every file is here."""
-        answer = self._client.ask("GET", f"{_path(target)}/latest/")
+        instance, is_whole = self._instance(target, "latest")
+        return instance if is_whole else None
+
+    def names(self, target: str) -> list[str]:
+        """See `Store`."""
+        value = self._folder(target)
+        pages = [value] + [
+            self._folder(target, number) for number in range(2, value.get("pages", 1) + 1)
+        ]
+        rows = [row for page in pages for row in page.get("instances", [])]
+        return [str(row["name"]) for row in rows if row.get("published")]
+
+    def _folder(self, target: str, number: int = 1) -> dict[str, Any]:
+        """Return what the service tells of an edit set; nothing where it knows none."""
+        answer = self._client.ask("GET", f"{_path(target)}/?page={number}")
         if answer.status_code == 404:
-            return None
+            return {}
+        value = json_of(done(answer))
+        return value if isinstance(value, dict) else {}
+
+    def instance(self, target: str, name: str) -> Instance | None:
+        """See `Store`."""
+        return self._instance(target, quote(name))[0]
+
+    def _instance(self, target: str, name: str) -> tuple[Instance | None, bool]:
+        """Return the instance, if it is published, and whether every file it has is here."""
+        answer = self._client.ask("GET", f"{_path(target)}/{name}/")
+        if answer.status_code == 404:
+            return None, False
         value = json_of(done(answer))
         try:
-            if not value["whole"]:
-                return None
-            return Instance.from_json(value["instance"], answer.url)
+            if value["instance"] is None:
+                return None, False
+            return Instance.from_json(value["instance"], answer.url), bool(value["whole"])
         except (KeyError, TypeError, FormatError) as error:
-            log.warning("%s: its latest instance is malformed: %r", target, error)
-            return None
+            log.warning("%s/%s: the instance is malformed: %r", target, name, error)
+            return None, False
+
+    def production(self, target: str) -> dict[str, Any] | None:
+        """See `Store`."""
+        value = self._folder(target).get("production")
+        return value if isinstance(value, dict) else None
+
+    def promote(self, target: str, name: str, about: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Store`."""
+        body = canonical_json({**about, "instance": name})
+        answer = self._client.ask("PUT", f"{_path(target)}/production", body=body)
+        value: dict[str, Any] = json_of(done(answer))
+        return value
 
     def publish(self, instance: Instance) -> None:
         """See `Store`."""

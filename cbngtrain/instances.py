@@ -3,6 +3,8 @@ Instances in a directory: what was published, under names.
 
     tree/{target}/{instance}/…       relative symbolic links into cas/, instance.json
     tree/{target}/latest             symbolic link, replaced atomically; never goes back
+    tree/{target}/production         symbolic link, replaced atomically, by whoever promotes
+    tree/{target}/.production.json   who promoted what, when and why: the last, and those before
 """
 
 import errno
@@ -10,7 +12,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,15 +25,20 @@ from cbngtrain.disk import (
     part_in,
     read_json,
     renew,
+    replace_file,
     replace_link,
     sync,
     told,
     write,
 )
 from cbngtrain.errors import BlobNotFound, FormatError, InstanceConflict, StoreError
-from cbngtrain.step import INSTANCE, Digest, digest, problem_with_target
+from cbngtrain.step import INSTANCE, Digest, canonical_json, digest, problem_with_target
 
 log = logging.getLogger(__name__)
+
+TIME = "%Y-%m-%d %H:%M:%S"  # UTC
+
+PROMOTIONS = 50  # that are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ class Instances:
 
     def latest(self, target: str) -> Instance | None:
         """See `Store`."""
-        name = self._latest_name(self.folder(target))
+        name = _goal(self.folder(target) / "latest")
         instance = self.instance(target, name) if name else None
         if instance and self._blobs.missing(instance.files.values()):
             log.info("%s: its latest instance %s is not whole", target, name)
@@ -119,6 +127,41 @@ class Instances:
         with told(f"{instance.target}/{instance.name} cannot be published"):
             self._publish(folder, instance)
             self._move_latest(folder)
+
+    def names(self, target: str) -> list[str]:
+        """See `Store`."""
+        return list(_newest_first(self.folder(target)))
+
+    def promote(self, target: str, name: str, about: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Store`."""
+        if not INSTANCE.fullmatch(name) or self.instance(target, name) is None:
+            raise StoreError(f"{target}/{name} is not published: it cannot be in production")
+        folder = self.folder(target)
+        record = {**about, "instance": name, "when": time.strftime(TIME, time.gmtime())}
+        with told(f"{target}/{name} cannot be promoted"):
+            before = self._promotions(folder)[:PROMOTIONS]
+            text = canonical_json({**record, "before": before})
+            replace_file(folder / ".production.json", text)
+            replace_link(folder / "production", name)  # from now on the new record counts
+        return record
+
+    def production(self, target: str) -> dict[str, Any] | None:
+        """See `Store`."""
+        folder = self.folder(target)
+        name = _goal(folder / "production")
+        if name is None:
+            return None
+        kept = (each for each in self._promotions(folder) if each.get("instance") == name)
+        return next(kept, {"instance": name})
+
+    def _promotions(self, folder: Path) -> list[dict[str, Any]]:
+        """Return the records of promotions, newest first."""
+        value = read_json(folder / ".production.json")
+        if not isinstance(value, dict):
+            return []
+        before = value.pop("before", [])
+        earlier = before if isinstance(before, list) else []
+        return [value, *(each for each in earlier if isinstance(each, dict))]
 
     def folder(self, target: str) -> Path:
         """Return the folder of *target*. Raises StoreError where its name is not allowed."""
@@ -168,24 +211,32 @@ class Instances:
         The newest is looked up again after the link was replaced: of two publishers at once, the
         one that looks last sees both instances, so the link ends at the newer one.
         """
-        while (newest := _newest(folder)) and newest != self._latest_name(folder):
+        while (newest := _newest(folder)) and newest != _goal(folder / "latest"):
             replace_link(folder / "latest", newest)
 
-    def _latest_name(self, folder: Path) -> str | None:
-        """Return the name of the instance that ``latest`` points to."""
-        try:
-            name = str((folder / "latest").readlink())
-        except OSError:
-            return None
-        return name if INSTANCE.fullmatch(name) else None
+
+def _goal(alias: Path) -> str | None:
+    """Return the name of the instance that *alias* points to."""
+    try:
+        name = str(alias.readlink())
+    except OSError:
+        return None
+    return name if INSTANCE.fullmatch(name) else None
 
 
 def _newest(folder: Path) -> str | None:
     """Return the name of the newest instance in *folder* that has an ``instance.json``."""
+    return next(_newest_first(folder), None)
+
+
+def _newest_first(folder: Path) -> Iterator[str]:
+    """Yield the names of the instances in *folder* that have an ``instance.json``."""
+    found: list[str] = []
     with suppress(FileNotFoundError):
         found = sorted(e.name for e in os.scandir(folder) if INSTANCE.fullmatch(e.name))
-        return next((n for n in reversed(found) if (folder / n / "instance.json").exists()), None)
-    return None
+    for name in reversed(found):
+        if (folder / name / "instance.json").exists():
+            yield name
 
 
 def _pretty(value: object) -> bytes:

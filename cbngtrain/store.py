@@ -7,6 +7,7 @@ The store: blobs under their digest, records under their fingerprint, instances 
     builds/{build}.json              what a build did, for people
     tree/{target}/{instance}/…       instances: relative symbolic links into cas/, instance.json
     tree/{target}/latest             symbolic link, replaced atomically; never goes back
+    tree/{target}/production         symbolic link, replaced atomically, by whoever promotes
 
 Everything appears whole or not at all (``disk.py``). No locks: links and renames only, so several
 hosts may share the directory.
@@ -75,6 +76,31 @@ class Store(Protocol):
 
     def latest(self, target: str) -> Instance | None:
         """Return the latest instance if every file it has is here."""
+
+    def names(self, target: str) -> list[str]:
+        """Return the names of all instances that are published, newest first."""
+
+    def instance(self, target: str, name: str) -> Instance | None:
+        """Return the instance of that name, whole or not, if it is published."""
+
+    def production(self, target: str) -> dict[str, Any] | None:
+        """Return the record of the instance in production: ``instance``, ``when``, who, why."""
+
+    def promote(self, target: str, name: str, about: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Put the instance into production, all at once with the record of that.
+
+        Args:
+            target: The edit set's name.
+            name: The instance's.
+            about: ``who``, ``why``, and the ``verdict`` that it was promoted by or despite.
+
+        Returns:
+            The record: *about* with ``instance`` and ``when``.
+
+        Raises:
+            StoreError: It is not published.
+        """
 
     def publish(self, instance: Instance) -> None:
         """
@@ -203,9 +229,21 @@ class DirectoryStore:
         """See `Store`."""
         return self.instances.latest(target)
 
+    def names(self, target: str) -> list[str]:
+        """See `Store`."""
+        return self.instances.names(target)
+
     def instance(self, target: str, name: str) -> Instance | None:
-        """Return the instance, if there is one with an ``instance.json``."""
+        """See `Store`."""
         return self.instances.instance(target, name)
+
+    def production(self, target: str) -> dict[str, Any] | None:
+        """See `Store`."""
+        return self.instances.production(target)
+
+    def promote(self, target: str, name: str, about: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Store`."""
+        return self.instances.promote(target, name, about)
 
     def publish(self, instance: Instance) -> None:
         """See `Store`."""

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -316,3 +318,85 @@ class TestInstances:
         """An instance is named by a time."""
         with pytest.raises(StoreError):
             store.publish(Instance("A set", "yesterday", {"a": add("one")}, {}, {}))
+
+    def test_all_names(self, store, instance):
+        """All that are published are named, newest first."""
+        first = instance("2025-08-01 00:00:00")
+        assert store.names(first.target) == []
+        for each in (first, instance("2025-08-03 00:00:00"), instance("2025-08-02 00:00:00")):
+            store.publish(each)
+        days = [name[8:10] for name in store.names(first.target)]
+        assert days == ["03", "02", "01"]
+
+    def test_many_names(self, store, behind, instance):
+        """However many there are."""
+        published = instance("2025-08-01 00:00:00")
+        for minute in range(230):
+            name = f"2025-08-01 {minute // 60:02}:{minute % 60:02}:00"
+            behind.publish(replace(published, name=name))
+        assert len(store.names(published.target)) == 230
+
+    @pytest.mark.parametrize("target", SETS)
+    def test_by_name(self, store, behind, instance, target):
+        """An instance is found by its name, also one that is not whole any more."""
+        published = instance("2025-08-01 18:36:31", target=target)
+        assert store.instance(published.target, published.name) is None
+        store.publish(published)
+        behind.path(published.files["trial/report.txt"]).unlink()
+        assert store.instance(published.target, published.name) == published
+        assert store.instance(published.target, "2025-08-01 18:36:32") is None
+
+
+class TestProduction:
+    """What is in production."""
+
+    @pytest.mark.parametrize("target", SETS)
+    def test_promoted(self, store, behind, instance, target):
+        """The alias moves with its record: who, when, why and by what verdict."""
+        published = instance("2025-08-01 18:36:31", target=target)
+        store.publish(published)
+        assert store.production(published.target) is None
+        about = {"who": "me", "why": "better", "verdict": {"promote": True, "reasons": ["Ä"]}}
+        record = store.promote(published.target, published.name, about)
+        assert re.fullmatch(r"[-0-9]{10} [:0-9]{8}", record["when"])
+        assert record == {**about, "instance": published.name, "when": record["when"]}
+        assert store.production(published.target) == record
+        alias = behind.instances.folder(published.target) / "production"
+        assert str(alias.readlink()) == published.name
+
+    def test_moves(self, store, instance):
+        """It may go back, unlike the latest."""
+        older, newer = instance("2025-08-01 00:00:00"), instance("2025-08-02 00:00:00")
+        for each in (older, newer):
+            store.publish(each)
+        for name in (newer.name, older.name):
+            store.promote(older.target, name, {"who": "me", "why": name})
+        assert store.production(older.target)["why"] == older.name
+        assert store.latest(older.target) == newer
+
+    def test_nothing_else(self, store, instance):
+        """Only what is published can be in production; a refusal changes nothing."""
+        published = instance("2025-08-01 18:36:31")
+        store.publish(published)
+        store.promote(published.target, published.name, {"who": "me", "why": ""})
+        for name in ("2025-08-01 18:36:32", "latest", "../../.."):
+            with pytest.raises(StoreError):
+                store.promote(published.target, name, {"who": "me", "why": ""})
+        assert store.production(published.target)["instance"] == published.name
+
+    def test_killed_between(self, store, behind, instance, monkeypatch):
+        """Until the alias has moved, what was in production has its own record."""
+        older, newer = instance("2025-08-01 00:00:00"), instance("2025-08-02 00:00:00")
+        for each in (older, newer):
+            store.publish(each)
+        before = store.promote(older.target, older.name, {"who": "me", "why": ""})
+        monkeypatch.setattr("cbngtrain.instances.replace_link", lambda *_: None)
+        behind.promote(newer.target, newer.name, {"who": "you", "why": ""})
+        assert store.production(older.target) == before
+
+    def test_moved_by_hand(self, store, behind, instance):
+        """Of an alias that somebody moved by hand no more is told than where it leads."""
+        published = instance("2025-08-01 18:36:31")
+        store.publish(published)
+        (behind.instances.folder(published.target) / "production").symlink_to(published.name)
+        assert store.production(published.target) == {"instance": published.name}

@@ -137,9 +137,10 @@ class Folder:
             raise falcon.HTTPUnprocessableEntity(
                 title="No instance", description=f"{at.target}/{name} is not published"
             )
-        about = {key: str(told.get(key, ""))[:500] for key in ("who", "why")}
-        self._service.tree.set_production(at.target, name, about)
-        resp.media = self._service.tree.production(at.target)
+        about: dict[str, Any] = {key: str(told.get(key, ""))[:500] for key in ("who", "why")}
+        if isinstance(told.get("verdict"), dict):
+            about["verdict"] = told["verdict"]
+        resp.media = self._service.store.promote(at.target, name, about)
 
 
 class Home:

@@ -110,7 +110,7 @@ class Pages:
             **self._listing(at, number),
             "instances": found,
             "latest": _name(self._tree.resolved(Address(at.target, "latest"))),
-            "production": self._tree.production(at.target),
+            "production": self._store.production(at.target),
         }
         return Page("edit_set.html", value, _place(at))
 
@@ -132,7 +132,7 @@ class Pages:
             "pictures": sorted(filter(_PICTURE.fullmatch, instance.files)) if instance else [],
             "logs": sorted(p for p in instance.files if p.startswith("logs/")) if instance else [],
             "artifacts": _artifacts(instance),
-            "is_production": (self._tree.production(at.target) or {}).get("instance")
+            "is_production": (self._store.production(at.target) or {}).get("instance")
             == at.instance,
         }
         return Page("instance.html", value, more)

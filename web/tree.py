@@ -9,16 +9,13 @@ leads out of the store is not followed.
 import hashlib
 import os
 import stat
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from cbngtrain.disk import read_json, replace_file, replace_link
 from cbngtrain.errors import BlobNotFound, InstanceConflict
-from cbngtrain.step import INSTANCE, Digest, canonical_json
+from cbngtrain.step import INSTANCE, Digest
 from cbngtrain.store import DirectoryStore
 from web.names import ALIASES, Address
 
@@ -185,26 +182,6 @@ class Tree:
             link.unlink()
             raise InstanceConflict(f"{at.target}/{at.instance} has just been published")
         return True
-
-    def set_production(self, target: str, instance: str, about: Mapping[str, Any]) -> None:
-        """Move the alias ``production``, and keep who did it, when and why."""
-        folder = self._root / target
-        told = {
-            **about,
-            "instance": instance,
-            "when": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()),
-        }
-        replace_file(folder / ".production.json", canonical_json(told))
-        replace_link(folder / "production", instance)
-
-    def production(self, target: str) -> dict[str, Any] | None:
-        """Return the record of the alias ``production``: instance, who, when, why."""
-        at = self.resolved(Address(target, "production"))
-        if at is None:
-            return None
-        told = read_json(self._root / target / ".production.json")
-        is_its = isinstance(told, dict) and told.get("instance") == at.instance
-        return told if is_its else {"instance": at.instance}
 
 
 def _size(entry: "os.DirEntry[str]") -> int | None:
