@@ -1,0 +1,260 @@
+"""
+A week of scheduled builds, rehearsed: each day the coordinator begins in an empty directory, as the
+entry point of its job gives it, with the file service as its only memory.
+"""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from tests.conftest import ROOT, Ended, Site, kill_hard, processes_in, wait_until
+from tests.ledger import Edit, Ledger, World
+from tests.review_standin import Review, review_service
+from tests.web.conftest import TOKEN, Running, serving
+
+pytestmark = pytest.mark.slow
+
+LATER = frozenset(
+    Edit(120 + i, f"a later edit number {i} of the {word}", i % 2 == 0)
+    for i, word in enumerate(["stream", "brook", "creek", "pond"])
+)
+
+
+def edits(first: int, number: int, word: str) -> frozenset[Edit]:
+    """So many edits, every third vandalism."""
+    texts = (f"the {word} {'abcdefgh'[i % 8] * 3} runs" + " x" * i for i in range(number))
+    return frozenset(Edit(first + i, text, i % 3 == 0) for i, text in enumerate(texts))
+
+
+START = World(
+    {
+        "Alpha": (edits(100, 12, "river"), edits(200, 8, "river")),
+        "Beta": (edits(300, 12, "mountain"), edits(400, 8, "mountain")),
+        "Gamma/50": (edits(500, 9, "lake"), edits(600, 6, "lake")),
+    }
+)
+
+
+def with_training(world: World, name: str, training: frozenset[Edit]) -> World:
+    """The world with other training edits in one edit set."""
+    return replace(world, edits={**world.edits, name: (training, world.edits[name][1])})
+
+
+@dataclass
+class Week:
+    """
+    The services, the coordinator, and what has to come of them.
+
+    Attributes:
+        world: As it is today.
+        ledger: What has to be built.
+        published: Edit set → what each of its instances means, oldest first.
+    """
+
+    site: Site
+    review: Review
+    stack: ExitStack
+    service: Running
+    world: World = START
+    ledger: Ledger = field(default_factory=Ledger)
+    published: dict[str, list[object]] = field(default_factory=dict)
+
+    def change(self, world: World) -> None:
+        """Have another world from now on."""
+        self.world = world
+        self.review.holds(world.edits)
+        (self.site.core / "conf" / "cluebotng.conf").write_text(f"chains: {{}};\n# {world.conf}\n")
+        program = self.site.core / "create_ann"
+        program.write_text(
+            program.read_text().partition("\n# program")[0] + f"\n# program {world.program}\n"
+        )
+        self.site.forget_calls()
+
+    def coordinator(self) -> "subprocess.Popen[str]":
+        """Start a day's build, as the scheduled job does, in a directory of its own."""
+        env = self.site.env(
+            CBNG_REVIEW_URL=self.review.url, CBNG_STORE_URL=self.service.url, FILE_API_KEY=TOKEN
+        )
+        return subprocess.Popen(
+            [ROOT / "toolforge" / "entrypoint", sys.executable, "-m", "doit"],
+            env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def day(self) -> Ended:
+        """Build to the end."""
+        with self.coordinator() as process:
+            out, _ = process.communicate(timeout=120)
+        return Ended(process.returncode, out)
+
+    def good_day(self) -> list[str]:
+        """Build to a good end, which calls for exactly what has to be built; return the calls."""
+        wanted = self.ledger.build(self.world)
+        ended = self.day()
+        assert ended.status == 0, ended
+        assert sorted(self.site.calls) == sorted(wanted), ended
+        self.enter_published()
+        return wanted
+
+    def enter_published(self) -> None:
+        """Expect an instance of every edit set that means something new."""
+        for name, meaning in self.ledger.stands.items():
+            known = self.published.setdefault(name, [])
+            if known[-1:] != [meaning]:
+                known.append(meaning)
+
+    def restart(self) -> None:
+        """Kill the file service and start it again at the same port."""
+        port = self.service.port
+        self.stack.pop_all().close()
+        self.service = self.stack.enter_context(serving(self.service.root, port=port))
+
+    def ask(self, path: str) -> Any:
+        """What the file service answers, as JSON."""
+        answer = requests.get(
+            f"{self.service.url}/{path}", headers={"Accept": "application/json"}, timeout=10
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+    @property
+    def instances(self) -> dict[str, list[str]]:
+        """Edit set → its instances, oldest first."""
+        found = {name: self.ask(f"{quote(name)}/")["instances"] for name in self.world.edits}
+        return {name: sorted(row["name"] for row in rows) for name, rows in found.items()}
+
+
+@pytest.fixture
+def week(site: Site, tmp_path: Path) -> Iterator[Week]:
+    """The morning of the first day: edits to be trained on, an empty store."""
+    root = tmp_path / "served"
+    root.mkdir()
+    with review_service() as review, ExitStack() as stack:
+        review.lists(START.edits)
+        made = Week(site, review, stack, stack.enter_context(serving(root)))
+        made.change(START)
+        yield made
+
+
+def check_whole(week: Week) -> None:
+    """Every instance is whole: each of its files comes with the bytes that it tells of."""
+    for name, instances in week.instances.items():
+        for instance in instances:
+            at = f"{quote(name)}/{quote(instance)}"
+            told = week.ask(f"{at}/")
+            assert told["whole"], told
+            for path, digest in told["instance"]["files"].items():
+                content = requests.get(f"{week.service.url}/{at}/{path}", timeout=10).content
+                assert hashlib.sha256(content).hexdigest() == digest, (name, instance, path)
+
+
+def check_disk(root: Path) -> None:
+    """The disk holds blobs under their digest, records of what is there, and no scrap."""
+    blobs = {path.name: path for path in root.glob("cas/*/*")}
+    assert all(
+        hashlib.sha256(path.read_bytes()).hexdigest() == name for name, path in blobs.items()
+    )
+    for path in root.glob("ac/*/*"):
+        record = json.loads(path.read_bytes())
+        needed = {artifact["digest"] for artifact in record["artifacts"]} | {record["log"]} - {None}
+        assert needed <= set(blobs), path
+    assert list(root.rglob("*.part")) == []
+
+
+def test_a_week_of_scheduled_builds(week: Week):
+    """
+    What is built is exactly what has to be built, whatever happens on the way.
+
+    Edits arrive, are reviewed and vanish; the review service is down, the file service restarts,
+    the coordinator is killed, the core changes and changes back. At the end every instance is
+    whole, there are exactly as many as there should be, and the disk holds no scrap.
+    """
+    # Monday: everything is built, once.
+    assert len(week.good_day()) == 18
+
+    # Tuesday: edits arrive at Alpha, and nobody has reviewed them yet: nothing changes.
+    training = week.world.edits["Alpha"][0]
+    unreviewed = frozenset(replace(each, vandalism=None) for each in LATER)
+    week.change(with_training(week.world, "Alpha", training | unreviewed))
+    assert week.good_day() == []
+
+    # Wednesday: they are reviewed, but the review service is down in the evening.
+    week.change(with_training(week.world, "Alpha", training | LATER))
+    week.review.is_down = True
+    ended = week.day()
+    assert (ended.status, week.site.calls) == (3, []), ended
+    week.review.is_down = False
+
+    # Thursday: it is back, and the file service is restarted in the middle of the build.
+    wanted = week.ledger.build(week.world)
+    week.site.behave(ann_train={"sleep": 2})
+    with week.coordinator() as process:
+        week.site.wait_for_call("ann_train")
+        week.restart()
+        out, _ = process.communicate(timeout=120)
+    week.site.behave()
+    assert process.returncode == 0, out
+    assert sorted(week.site.calls) == sorted(wanted) != []
+    week.enter_published()
+
+    # Friday: Beta's edits are reclassified, and the coordinator is killed on the way.
+    reviewed_again = frozenset(
+        replace(each, vandalism=not each.vandalism) for each in week.world.edits["Beta"][0]
+    )
+    week.change(with_training(week.world, "Beta", reviewed_again))
+    wanted = week.ledger.build(week.world, until="create_ann")
+    week.site.behave(create_ann={"sleep": 60})
+    process = week.coordinator()
+    week.site.wait_for_call("create_ann")
+    kill_hard(process)
+    week.site.behave()
+    wait_until(lambda: not processes_in(week.site.base))
+    assert week.site.calls == wanted
+    week.site.forget_calls()
+
+    # Saturday: the next one goes on where it was killed, and trains nothing twice.
+    assert week.good_day() == ["create_ann", "trial_run"]
+
+    # Sunday: the core is another one, so all is built again.
+    week.change(replace(week.world, program="new"))
+    assert len(week.good_day()) == 18
+
+    # Monday: it was no better. With the old one, and without the later edits, all is known.
+    week.change(replace(with_training(week.world, "Alpha", training), program=""))
+    assert week.good_day() == []
+
+    # Tuesday: nothing to do.
+    ended = week.day()
+    assert (ended.status, week.site.calls) == (0, []), ended
+
+    built = {name: len(instances) for name, instances in week.instances.items()}
+    assert built == {name: len(meanings) for name, meanings in week.published.items()}
+    check_whole(week)
+    check_disk(week.service.root)
+
+
+def test_terminated_coordinator_leaves_the_rest_to_the_next_day(week: Week):
+    """A job that is out of time is asked to stop: it does, and the next day builds the rest."""
+    wanted = week.ledger.build(week.world)
+    week.site.behave(create_ann={"sleep": 60})
+    process = week.coordinator()
+    week.site.wait_for_call("create_ann")
+
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
+
+    assert process.returncode == 143, out
+    week.site.behave()
+    assert week.day().status == 0
+    assert sorted(week.site.calls) == sorted([*wanted, "create_ann"])
+    check_whole(week)
