@@ -107,12 +107,12 @@ class Ledger:
     Attributes:
         made: Step and all that decides it → what came out.
         lost: Digests of what exists no more.
-        stands: Edit set → what all of it means, after the last build that came to its end.
+        things: Edit set and name → what stands, after the last build that came to its end.
     """
 
     made: dict[object, dict[str, Thing]] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
-    stands: dict[str, object] = field(default_factory=dict)
+    things: dict[tuple[str, str], Thing] = field(default_factory=dict)
 
     def build(self, world: World, until: str = "") -> list[str]:
         """
@@ -140,11 +140,17 @@ class Ledger:
                     self.lost -= {thing.digest for thing in self.made[key].values()}
                 for path, thing in self.made[key].items():
                     have[name, leaves[path]] = thing
-        for name in world.edits:
-            self.stands[name] = tuple(
-                (thing, have[name, thing].meaning) for of, thing in sorted(have) if of == name
-            )
+        self.things = have
         return calls
+
+    def meaning(self, name: str) -> object:
+        """Return what all that stands of an edit set means."""
+        of = {thing: made for (owner, thing), made in self.things.items() if owner == name}
+        return tuple((thing, of[thing].meaning) for thing in sorted(of))
+
+    def lose(self, name: str, thing: str) -> None:
+        """Enter that the bytes of a thing that stands are no more."""
+        self.lost.add(self.things[name, thing].digest)
 
     def _stands(self, key: object) -> bool:
         """Return whether that was made, and nothing of it is lost."""

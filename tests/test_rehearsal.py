@@ -108,8 +108,8 @@ class Week:
 
     def enter_published(self) -> None:
         """Expect an instance of every edit set that means something new."""
-        for name, meaning in self.ledger.stands.items():
-            known = self.published.setdefault(name, [])
+        for name in self.world.edits:
+            meaning, known = self.ledger.meaning(name), self.published.setdefault(name, [])
             if known[-1:] != [meaning]:
                 known.append(meaning)
 
