@@ -146,9 +146,12 @@ def make_equal(history: History) -> None:
 
 def turn(what: str, history: History) -> None:
     """Seed, configuration or program is another one, or the first one again."""
-    values = {"seed": (1, 2), "conf": ("", "other"), "program": ("", "new")}[what]
-    now = getattr(history.world, what)
-    history.world = replace(history.world, **{what: values[1 - values.index(now)]})
+    world = history.world
+    history.world = {
+        "seed": replace(world, seed=3 - world.seed),
+        "conf": replace(world, conf="" if world.conf else "other"),
+        "program": replace(world, program="" if world.program else "new"),
+    }[what]
 
 
 def lose(name: str, thing: str, history: History) -> None:
