@@ -40,6 +40,7 @@ from cbngtrain.step import (
     Digest,
     Fingerprint,
     Made,
+    Model,
     Record,
     Source,
     Step,
@@ -154,6 +155,11 @@ def write_reference(path: Path, made: Made) -> None:
     part.replace(path)
 
 
+def is_same_meaning(one: Made, other: Made) -> bool:
+    """Return whether two artifacts are interchangeable."""
+    return one.artifact.meaning == other.artifact.meaning
+
+
 class Scratch:
     """Directories for the time of a build; those of builds that died are removed at the start."""
 
@@ -253,15 +259,25 @@ class Build:
             StoreError: A reference is missing: what makes it has not been looked at yet.
         """
         found = {}
-        for path, artifact in step.recipe.reads.items():
+        for path, artifact in {**step.recipe.reads, **step.recipe.may_read}.items():
             made = read_reference(self.reference(step.slug, artifact))
-            if made is None:
+            if made is not None:
+                found[path] = replace(made, artifact=replace(made.artifact, name=artifact))
+            elif path in step.recipe.reads:
                 raise StoreError(
                     f"{step.name}: {self.reference(step.slug, artifact)} is missing or malformed; "
                     f"run `doit {self.plan.maker(step.slug, artifact).name}`"
                 )
-            found[path] = replace(made, artifact=replace(made.artifact, name=artifact))
         return found
+
+    def is_due(self, step: Step) -> bool:
+        """Return whether *step* has anything to do, as the references have it."""
+        needed = (self.reference(step.slug, artifact) for artifact in step.recipe.if_any)
+        return not step.recipe.if_any or any(map(read_reference, needed))
+
+    def key(self, step: Step) -> str:
+        """Return the fingerprint of *step*, or nothing where it has nothing to do."""
+        return fingerprint(step, self.inputs(step)) if self.is_due(step) else ""
 
     def is_stored(self, slug: str, artifacts: list[str]) -> bool:
         """
@@ -410,9 +426,22 @@ class Build:
             "where": str(record.about.get("where", "")),
         }
 
+    def make_if_due(self, step: Step) -> dict[str, str]:
+        """
+        Make *step* if it has anything to do; else refer to nothing that it may have left before.
+
+        Returns:
+            Also ``key``, its fingerprint or nothing.
+        """
+        if key := self.key(step):
+            return {**self.make(step), "key": key}
+        for leaf in step.recipe.leaves:
+            self.reference(step.slug, leaf.artifact).unlink(missing_ok=True)
+        return {"did": "unchanged", "why": "", "key": ""}
+
     def _with_inputs_healed(self, step: Step) -> tuple[Record, bool]:
         """Realise *step*; make again each input that turns out to be lost."""
-        for _ in step.recipe.reads:
+        for _ in self.inputs(step):
             try:
                 return realise(step, self.inputs(step), self.store, self._dispatcher)
             except BlobNotFound as lost:
@@ -421,9 +450,11 @@ class Build:
 
     def _heal(self, step: Step, lost: BlobNotFound) -> None:
         """Make again what makes the input of *step* whose blob is lost."""
-        for path, made in self.inputs(step).items():
+        for made in self.inputs(step).values():
             if made.artifact.digest == lost.digest:
-                maker = self.plan.maker(step.slug, step.recipe.reads[path])
+                maker = self.plan.maker(step.slug, made.artifact.name)
+                if isinstance(maker, Model):  # the next build asks for it, and looks for it, anew
+                    break
                 log.warning("%s: %s; making %s again", step.name, lost, maker.name)
                 self.make_again(maker)
                 return

@@ -28,7 +28,7 @@ from cbngtrain.step import Artifact, Digest, Leaf
 
 TOTALS = b"_EDIT_TOTALS"  # the word under which the core counts edits
 
-EVALUATION_VERSION = 1  # of metrics.json and comparison.json
+EVALUATION_VERSION = 1  # of metrics.json, comparison.json and spread.json
 
 _CHUNK = 1 << 20  # bytes
 
@@ -212,6 +212,16 @@ def _check_bayes_db(path: Path, directory: Path) -> None:
 
 def _check_network(path: Path, directory: Path) -> None:
     """A whole network with the training data's inputs and outputs, all weights numbers."""
+    shape = network_shape(path)
+    with (directory / "data" / "main_ann_train.dat").open("rb") as file:
+        _, inputs, outputs = map(int, file.readline().split())
+    if shape != (inputs, outputs):
+        told = f"{shape[0]} inputs and {shape[1]} outputs"
+        raise FormatError(path.name, "", f"has {told} instead of {inputs} and {outputs}")
+
+
+def network_shape(path: Path) -> tuple[int, int]:
+    """Return how many inputs and outputs a network has. Raises FormatError if it is not whole."""
     head, _, weights = _bytes_of(path).partition(b"\nconnections (")
     layers = _LAYERS.search(head)
     if not head.startswith(b"FANN_FLO_2.1\n") or not layers or not weights.endswith(b"\n"):
@@ -222,11 +232,7 @@ def _check_network(path: Path, directory: Path) -> None:
         raise FormatError(path.name, "", f"has {found} weights instead of {wanted}")
     if b"nan" in weights or b"inf" in weights:
         raise FormatError(path.name, "", "has a weight that is no number")
-    with (directory / "data" / "main_ann_train.dat").open("rb") as file:
-        _, inputs, outputs = map(int, file.readline().split())
-    if (sizes[0] - 1, sizes[-1] - 1) != (inputs, outputs):
-        told = f"{sizes[0] - 1} inputs and {sizes[-1] - 1} outputs"
-        raise FormatError(path.name, "", f"has {told} instead of {inputs} and {outputs}")
+    return sizes[0] - 1, sizes[-1] - 1
 
 
 def _check_trial_report(path: Path, directory: Path) -> None:
@@ -280,6 +286,19 @@ def _check_metrics(path: Path, directory: Path) -> None:
         raise FormatError(path.name, "", f"tells of {edits} edits, but {scored} were scored")
 
 
+def _check_comparison(path: Path, _directory: Path) -> None:
+    """Comparisons in the form that we know, at least one."""
+    if not _evaluated(path, "cbngtrain/comparison").get("comparisons"):
+        raise FormatError(path.name, "", "compares with nothing")
+
+
+def _check_spread(path: Path, directory: Path) -> None:
+    """A spread in the form that we know, over the seeds that there are."""
+    seeds = len(_evaluated(path, "cbngtrain/spread").get("seeds", []))
+    if seeds != (tried := len(list((directory / "seeds").glob("*.txt")))):
+        raise FormatError(path.name, "", f"tells of {seeds} seeds, but {tried} were tried")
+
+
 def _evaluated(path: Path, form: str) -> Any:
     """Return what the evaluation wrote, where it is of the *form* that we know."""
 
@@ -328,6 +347,8 @@ CHECKS: Mapping[str, Callable[[Path, Path], None]] = {
     "table": _check_table,
     "edit-set": _check_edit_set,
     "metrics": _check_metrics,
+    "comparison": _check_comparison,
+    "spread": _check_spread,
     "png": _check_png,
     "svg": _check_svg,
 }

@@ -32,7 +32,7 @@ from cbngtrain.http_store import HttpStore
 from cbngtrain.plan import EditSet, edit_sets, plan, single_edit_set
 from cbngtrain.review import EditGroup, ReviewService, edit_groups_from_json
 from cbngtrain.settings import VARIABLES, Settings
-from cbngtrain.step import INSTANCE, Artifact, Digest, Record, Source, Step, fingerprint
+from cbngtrain.step import INSTANCE, Artifact, Digest, Model, Record, Source, Step, fingerprint
 from cbngtrain.store import DirectoryStore, Store
 from cbngtrain.summary import Course, summary
 from cbngtrain.watching import LONG, leave
@@ -345,8 +345,8 @@ def _artifact(build: Build, name: str) -> Artifact:
     maker = build.plan.maker(slug, artifact)
     if made := read_reference(build.reference(slug, artifact)):
         return made.artifact
-    record = _record_of_head(build, maker)
-    if record is None:
+    record = None if isinstance(maker, Model) else _record_of_head(build, maker)
+    if record is None or isinstance(maker, Model):
         raise StoreError(f"{name} has not been built yet; run `doit {maker.name}`")
     return record.artifact(artifact if isinstance(maker, Step) else EDITS)
 
@@ -386,6 +386,8 @@ def why(arguments: argparse.Namespace) -> int:
 
 def _state(build: Build, step: Step, unknown: set[str]) -> str:
     """Return what a build would do with *step*, and why; what it makes anew goes to *unknown*."""
+    if not build.is_due(step):
+        return "has nothing to do: no other network is known to compare with"
     made = [leaf.artifact for leaf in step.recipe.leaves]
     reads = step.recipe.reads.values()
     lacking = [n for n in reads if read_reference(build.reference(step.slug, n)) is None]
@@ -394,10 +396,12 @@ def _state(build: Build, step: Step, unknown: set[str]) -> str:
         makers = sorted({build.plan.maker(step.slug, name).name for name in waits})
         return f"will look when {' and '.join(makers)} has been looked at"
     record = build.store.find(fingerprint(step, build.inputs(step)))
+    referred = [read_reference(build.reference(step.slug, name)) for name in made]
+    if record is None and step.recipe.name == "previous" and all(referred):
+        return "up to date; its own trial was on the same edits"
     if record is None:
         unknown.update(made)
         return f"will be built: {'; '.join(build.reasons(step))}"
-    referred = [read_reference(build.reference(step.slug, name)) for name in made]
     if any(reference is None or reference.by != record.fingerprint for reference in referred):
         return f"will look, and find its record {record.fingerprint:.12}"
     return f"up to date; {_why_built(build, step, record)}"

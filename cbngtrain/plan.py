@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cbngtrain.errors import PlanError
-from cbngtrain.recipes import RECIPES
+from cbngtrain.recipes import MODELS, RECIPES, REFERENCE
 from cbngtrain.review import EditGroup
-from cbngtrain.step import Digest, Parameters, Recipe, Source, Step, problem_with_target
+from cbngtrain.step import Digest, Model, Parameters, Recipe, Source, Step, problem_with_target
 
 log = logging.getLogger(__name__)
 
@@ -63,20 +63,31 @@ class Programs:
         conf: The digest of its configuration; None where that comes with the image or release.
         trainer: What stands for our own evaluation: ``{"trainer": digest}``.
         replaced: Parameters that the settings replace, such as ``seed``.
+        reference: Where the models of the bot's network in use are, a URL without a slash at its
+            end; empty where none is known.
     """
 
     core: Mapping[str, str]
     conf: Digest | None
     trainer: Mapping[str, str]
     replaced: Parameters = field(default_factory=dict)
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All edit sets with their sources and steps; an edit set's steps stand in building order."""
+    """
+    All edit sets with their sources and steps.
+
+    Attributes:
+        edit_sets: In the order of the review service.
+        steps: Slug → its steps, in building order.
+        models: Slug → the files of the bot's network in use; none where that is not known.
+    """
 
     edit_sets: tuple[EditSet, ...]
     steps: Mapping[str, tuple[Step, ...]]
+    models: Mapping[str, tuple[Model, ...]] = field(default_factory=dict)
 
     def edit_set(self, slug: str) -> EditSet:
         """Return the edit set of that slug. Raises PlanError."""
@@ -86,14 +97,22 @@ class Plan:
         known = ", ".join(edit_set.slug for edit_set in self.edit_sets)
         raise PlanError(f"there is no edit set {slug!r}; known are: {known or 'none'}")
 
-    def maker(self, slug: str, artifact: str) -> Source | Step:
-        """Return what makes *artifact* of the edit set *slug*. Raises PlanError."""
+    def maker(self, slug: str, artifact: str) -> Source | Model | Step:
+        """
+        Return what makes *artifact* of the edit set *slug*; a model is asked for or looked for.
+
+        Raises:
+            PlanError: Nothing makes it.
+        """
         for source in self.edit_set(slug).sources:
             if source.artifact == artifact:
                 return source
         for step in self.steps[slug]:
             if any(leaf.artifact == artifact for leaf in step.recipe.leaves):
                 return step
+        for model in (*self.models.get(slug, ()), *(Model(slug, "previous", f) for f in MODELS)):
+            if model.artifact == artifact:
+                return model
         raise PlanError(f"nothing makes {artifact!r} for the edit set {slug!r}")
 
 
@@ -147,7 +166,16 @@ def plan(edit_sets: Iterable[EditSet], programs: Programs) -> Plan:
         PlanError: A recipe reads an artifact that nothing before it makes.
     """
     planned = tuple(edit_sets)
-    return Plan(planned, {each.slug: _steps(each, programs) for each in planned})
+    steps = {each.slug: _steps(each, programs) for each in planned}
+    return Plan(planned, steps, {each.slug: _models(each, programs) for each in planned})
+
+
+def _models(edit_set: EditSet, programs: Programs) -> tuple[Model, ...]:
+    """Return the files of the network that *edit_set*'s is compared with, if one is known."""
+    url = programs.reference
+    if not url or edit_set.trial is None:
+        return ()
+    return tuple(Model(edit_set.slug, "reference", file, f"{url}/{file}") for file in MODELS)
 
 
 def _by_edit_set(groups: Sequence[EditGroup]) -> dict[str, dict[str, EditGroup]]:
@@ -260,9 +288,13 @@ def _hashed(slug: str, edit_set: EditSet) -> str:
 def _steps(edit_set: EditSet, programs: Programs) -> tuple[Step, ...]:
     """Return the steps of *edit_set* in building order."""
     made = {source.artifact for source in edit_set.sources}
+    made |= {model.artifact for model in _models(edit_set, programs)}
+    made |= {f"previous/{file}" for file in MODELS}  # which are found, if they are
     steps = []
     for recipe in RECIPES:
         if edit_set.trial is None and _needs_trial(recipe):
+            continue
+        if recipe is REFERENCE and not programs.reference:
             continue
         if lacking := set(recipe.reads.values()) - made:
             raise PlanError(f"recipe {recipe.name} reads {min(lacking)}, which nothing makes")

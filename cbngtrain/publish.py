@@ -52,6 +52,11 @@ class Contents:
         return {path: artifact.meaning for path, (artifact, _) in self.artifacts.items()}
 
 
+def is_published_artifact(artifact: str) -> bool:
+    """Return whether *artifact* is the edit set's own, not of a network it is compared with."""
+    return not artifact.startswith(("previous/", "reference/"))
+
+
 def published_path(artifact: str) -> str:
     """Return where an artifact is found in an instance, as it always was."""
     if artifact in {"train.xml", "trial.xml"}:
@@ -71,7 +76,7 @@ def contents(build: Build, edit_set: EditSet) -> Contents:
         StoreError: A record was made from other inputs than those beside it.
     """
     sources = {source.role: _source_record(build, source) for source in edit_set.sources}
-    steps = build.plan.steps[edit_set.slug]
+    steps = _steps(build, edit_set)
     found = Contents(edit_set, sources, tuple((step, _step_record(build, step)) for step in steps))
     _refuse_strangers(found)
     return found
@@ -132,8 +137,18 @@ def is_published(build: Build, edit_set: EditSet) -> bool:
 def _artifacts(build: Build, edit_set: EditSet) -> list[str]:
     """Return the names of all artifacts of *edit_set*."""
     sources = [source.artifact for source in edit_set.sources]
-    steps = build.plan.steps[edit_set.slug]
-    return sources + [leaf.artifact for step in steps for leaf in step.recipe.leaves]
+    leaves = [leaf.artifact for step in _steps(build, edit_set) for leaf in step.recipe.leaves]
+    return sources + leaves
+
+
+def _steps(build: Build, edit_set: EditSet) -> list[Step]:
+    """Return the steps of *edit_set* that had something to do, and whose leaves are published."""
+    return [
+        step
+        for step in build.plan.steps[edit_set.slug]
+        if build.is_due(step)
+        and all(is_published_artifact(leaf.artifact) for leaf in step.recipe.leaves)
+    ]
 
 
 def publish(build: Build, edit_set: EditSet) -> dict[str, str]:

@@ -151,5 +151,109 @@ REPORT = Recipe(
     resources=_EVALUATES,
 )
 
-RECIPES = (BAYES_TRAIN, BAYES_DB, TWO_BAYES_DB, ANN_TRAIN, ANN, TRIAL, REPORT)
+MODELS = ("bayes.db", "two_bayes.db", "main_ann.fann")
+"""What a network is, where it is run: the databases that its features are made with, and itself."""
+
+
+def _rival(name: str, doc: str, if_any: tuple[str, ...] = ()) -> Recipe:
+    """Return a trial of another network on the same trial edits, of whose results scores count."""
+    return Recipe(
+        name=name,
+        doc=doc,
+        command=TRIAL.command,
+        reads={"edits.xml": "trial.xml", **{f"data/{file}": f"{name}/{file}" for file in MODELS}},
+        leaves=(Leaf("trialreport/details.txt", f"{name}/details.txt", "lines", "trial-details"),),
+        if_any=if_any,
+        reads_conf=True,
+        resources=_READS_EDITS,
+    )
+
+
+PREVIOUS = _rival(
+    "previous",
+    doc="scores by the network published before",
+    if_any=("previous/main_ann.fann",),  # which is looked for in the store
+)
+
+REFERENCE = _rival("reference", doc="scores by the bot's network in use")
+
+COMPARE = Recipe(
+    name="compare",
+    doc="comparison with the network published before and with the bot's",
+    command=(
+        "compare",
+        "--edit-set={edit_set}",
+        "--details",
+        "details.txt",
+        "--network",
+        "main_ann.fann",
+        "--references",
+        "references",
+        "--share",
+        "{share}",
+        "--bootstrap",
+        "{samples}",
+        "--seed",
+        "{sampling_seed}",
+        "--out",
+        "trial",
+    ),
+    reads={"details.txt": "trial/details.txt", "main_ann.fann": "main_ann.fann"},
+    may_read={  # the names are those of the networks in the comparison
+        "references/bot.txt": "reference/details.txt",
+        "references/bot.fann": "reference/main_ann.fann",
+        "references/previous.txt": "previous/details.txt",
+        "references/previous.fann": "previous/main_ann.fann",
+        "references/spread.json": "spread.json",
+    },
+    if_any=("reference/details.txt", "previous/details.txt"),
+    leaves=(
+        Leaf("trial/comparison.json", "trial/comparison.json", "raw", "comparison"),
+        Leaf("trial/comparison.md", "trial/comparison.md", "raw", "table"),
+        *_plots("comparison-"),
+    ),
+    parameters=REPORT.parameters,
+    program="trainer",
+    resources=_EVALUATES,
+)
+
+SPREAD = Recipe(
+    name="spread",
+    doc="where the network stands among others that differ by their seeds",
+    command=(
+        "spread",
+        "--edit-set={edit_set}",
+        "--details",
+        "details.txt",
+        "--network",
+        "main_ann.fann",
+        "--seeds",
+        "seeds",
+        "--out",
+        ".",
+        "--table",
+    ),
+    reads={"details.txt": "trial/details.txt", "main_ann.fann": "main_ann.fann"},
+    leaves=(Leaf("spread.json", "spread.json", "raw", "spread"),),
+    parameters={"edit_set": ""},
+    program="trainer",
+    resources=_EVALUATES,
+)
+"""
+Of ``cbng-trainer spread`` alone, which adds to what it reads: ``seeds/{seed}.txt``, the details of
+the trial of each network.
+"""
+
+RECIPES = (
+    BAYES_TRAIN,
+    BAYES_DB,
+    TWO_BAYES_DB,
+    ANN_TRAIN,
+    ANN,
+    TRIAL,
+    REPORT,
+    PREVIOUS,
+    REFERENCE,
+    COMPARE,
+)
 """Every recipe, each after those whose artifacts it reads."""

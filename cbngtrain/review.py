@@ -93,14 +93,21 @@ def edit_groups_from_json(value: Any, url: str) -> list[EditGroup]:
 class ReviewService:
     """The review service at a URL, or on disk."""
 
-    def __init__(self, url: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        url: str,
+        sleep: Callable[[float], None] = time.sleep,
+        who: str = "the review service",
+    ) -> None:
         """
         Args:
             url: ``http://…``, ``https://…`` or ``file:DIR``.
             sleep: Waits that many seconds.
+            who: What is asked, for errors.
         """
         self._url = url.rstrip("/")
         self._sleep = sleep
+        self._who = who
 
     def edit_groups(self) -> list[EditGroup]:
         """Return all groups. Raises ReviewError."""
@@ -150,13 +157,13 @@ class ReviewService:
         """
         for wait in _WAITS:
             try:
-                return _asked_once(url, read)
+                return _asked_once(url, read, self._who)
             except ReviewError as error:
                 if not _may_pass(error.__cause__):
                     raise
                 log.warning("%s; trying again in %d s", error, wait)
                 self._sleep(wait)
-        return _asked_once(url, read)
+        return _asked_once(url, read, self._who)
 
 
 def _path(url: str) -> Path:
@@ -184,7 +191,7 @@ def _copy(url: str, path: Path) -> None:
 # HTTP ------------------------------------------------------------------------------------------
 
 
-def _asked_once(url: str, read: Callable[[requests.Response], T]) -> T:
+def _asked_once(url: str, read: Callable[[requests.Response], T], who: str) -> T:
     """Return what *read* makes of the answer at *url*. The client's errors become ReviewError."""
     try:
         with requests.get(
@@ -194,9 +201,9 @@ def _asked_once(url: str, read: Callable[[requests.Response], T]) -> T:
             return read(answer)
     except requests.HTTPError as error:
         told = f"{error.response.status_code} {error.response.reason}"
-        raise ReviewError(f"{url}: the review service answered {told}") from error
+        raise ReviewError(f"{url}: {who} answered {told}") from error
     except requests.RequestException as error:
-        raise ReviewError(f"{url}: the review service cannot be asked: {error}") from error
+        raise ReviewError(f"{url}: {who} cannot be asked: {error}") from error
     except OSError as error:
         raise ReviewError(f"{url}: its answer cannot be written: {error}") from error
 

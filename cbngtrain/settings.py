@@ -148,6 +148,16 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _reference(text: str) -> str:
+    """Return a URL without a slash at its end, ``none``, or nothing."""
+    if text in {"", "none"} or text.startswith(("http://", "https://")):
+        return text.rstrip("/")
+    path = Path(text.removeprefix("file:"))
+    if not path.is_dir():
+        raise ValueError("a directory that exists, a URL of http:// or https://, or none")
+    return f"file:{path.resolve()}"
+
+
 def _tokens(text: str) -> str:
     """Return tokens that can stand in a header."""
     if not text.isascii() or not text.isprintable():
@@ -286,6 +296,14 @@ VARIABLES: Mapping[str, Variable] = {
         "",
         "seed of the networks' start weights, part of the fingerprint; else the recipe's own",
     ),
+    "reference": Variable(
+        "CBNG_REFERENCE",
+        _reference,
+        "",
+        "where `bayes.db`, `two_bayes.db` and `main_ann.fann` of the bot's network in use are, a "
+        "directory or a URL, to compare with; else in `data/` of `CBNG_CORE`, or the release of "
+        "`CBNG_CORE_RELEASE`; `none` for none",
+    ),
     "share": Variable(
         "CBNG_VANDALISM_SHARE",
         _percent,
@@ -388,6 +406,7 @@ class Settings:
     core_conf: Path | None
     step_timeout: int | None  # seconds
     seed: int | None
+    reference: str
     share: float | None  # in (0, 1)
     source_max_age: int  # seconds
     fallback_trial: str

@@ -259,6 +259,8 @@ class Recipe:
         command: Program and arguments; ``{name}`` stands for a parameter.
         reads: Path in the working directory → name of the artifact that must be there.
         leaves: The files it leaves.
+        may_read: Path → artifact, of what it reads where that is there.
+        if_any: Artifacts of which one must be there, or it has nothing to do; none: it always has.
         parameters: What changes results, by name: numbers, of which the settings may replace some,
             and ``edit_set``, for which its name is filled in. A ``seed`` is told to the command in
             its environment.
@@ -273,6 +275,8 @@ class Recipe:
     command: tuple[str, ...]
     reads: Mapping[str, str]
     leaves: tuple[Leaf, ...]
+    may_read: Mapping[str, str] = field(default_factory=dict)
+    if_any: tuple[str, ...] = ()
     parameters: Parameters = field(default_factory=dict)
     reads_conf: bool = False
     program: str = "core"
@@ -356,3 +360,32 @@ class Source:
     def artifact(self) -> str:
         """The artifact's name: ``train.xml`` or ``trial.xml``."""
         return f"{self.role}.xml"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """
+    A file of another network, with which one is compared.
+
+    Attributes:
+        slug: The edit set whose network is compared with it.
+        role: ``reference`` of the bot's network in use, ``previous`` of one published before.
+        file: ``bayes.db``, ``two_bayes.db`` or ``main_ann.fann``.
+        url: Where it is; empty where it is in the store.
+    """
+
+    slug: str
+    role: str
+    file: str
+    url: str = ""
+
+    @property
+    def name(self) -> str:
+        """The full name of the task that asks or looks for it."""
+        is_asked_for = self.role == "reference"
+        return f"model:{self.slug}/{self.file}" if is_asked_for else f"previous:{self.slug}"
+
+    @property
+    def artifact(self) -> str:
+        """The artifact's name, such as ``reference/bayes.db``."""
+        return f"{self.role}/{self.file}"

@@ -69,7 +69,7 @@ class Outcome:
     @property
     def is_source(self) -> bool:
         """Whether it asked a source."""
-        return self.task.startswith("edit_set:")
+        return self.task.startswith(("edit_set:", "model:"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,9 +27,10 @@ from tqdm import tqdm
 from cbngtrain.build import Build
 from cbngtrain.errors import StepFailed, TrainerError
 from cbngtrain.plan import EditSet
-from cbngtrain.publish import is_published, publish
-from cbngtrain.recipes import RECIPES
-from cbngtrain.step import Source, Step
+from cbngtrain.publish import is_published, is_published_artifact, publish
+from cbngtrain.recipes import MODELS, RECIPES
+from cbngtrain.reference import Models, find_previous, has_previous
+from cbngtrain.step import Model, Source, Step
 from cbngtrain.summary import Course, Outcome, counts, log_digest, summary
 from cbngtrain.watching import LONG, SHORT, leave
 
@@ -79,13 +80,19 @@ def as_doit_tasks(build: Build, *, runs: bool) -> Iterator[dict[str, Any]]:
     yield {"basename": "edit_set", "name": None, "doc": "download the edits"}
     for recipe in RECIPES:
         yield {"basename": recipe.name, "name": None, "doc": f"make the {recipe.doc}"}
+    if any(build.plan.models.values()):
+        yield {"basename": "model", "name": None, "doc": "download the bot's network in use"}
     yield {"basename": "publish", "name": None, "doc": "publish what was built"}
+    models = Models(build)
     asks = runs or build.has_store_here
     for edit_set in build.plan.edit_sets:
         for source in edit_set.sources:
             yield _source_task(build, source, runs=runs)
+        for model in build.plan.models[edit_set.slug]:
+            yield _model_task(build, models, model, runs=runs)
         for step in build.plan.steps[edit_set.slug]:
-            yield _step_task(build, step, asks=asks)
+            task = _TASK_OF.get(step.recipe.name, _step_task)
+            yield task(build, step, asks=asks)
         yield _publish_task(build, edit_set, asks=asks)
 
 
@@ -145,12 +152,88 @@ def _step_task(build: Build, step: Step, *, asks: bool) -> dict[str, Any]:
     )
 
 
+def _model_task(build: Build, models: Models, model: Model, *, runs: bool) -> dict[str, Any]:
+    """Return the task of *model*: always asked for in a build."""
+    return _task(
+        models.ask,
+        model,
+        basename="model",
+        name=f"{model.slug}/{model.file}",
+        doc=f"{model.file} of the bot's network in use",
+        targets=[str(build.reference(model.slug, model.artifact))],
+        uptodate=[not runs],
+        clean=True,
+    )
+
+
+def _previous_task(build: Build, step: Step, *, asks: bool) -> dict[str, Any]:
+    """
+    Return the task that looks for the network published before, and tries it if need be.
+
+    It is looked for when the network, its trial or the program has changed, not in every build.
+    """
+    of = (*MODELS, "trial.xml", "trial/details.txt")
+
+    def is_up_to_date(values: Mapping[str, str]) -> bool:
+        name = values.get("previous")
+        return name is not None and has_previous(build, step, name, asks=asks)
+
+    made = [f"previous/{name}" for name in (*MODELS, "details.txt")]
+    return _task(
+        lambda each: find_previous(build, each),
+        step,
+        basename=step.recipe.name,
+        name=step.slug,
+        doc=f"{step.recipe.doc} of {build.plan.edit_set(step.slug).name}",
+        file_dep=[str(build.reference(step.slug, name)) for name in of],
+        targets=_standing(build, step.slug, made),
+        uptodate=[config_changed(step.spec), lambda task, values: is_up_to_date(values)],  # noqa: ARG005 - doit goes by these names
+        clean=True,
+    )
+
+
+def _compare_task(build: Build, step: Step, *, asks: bool) -> dict[str, Any]:
+    """Return the task of *step*, which may have nothing to do: only references tell."""
+    slug = step.slug
+    made = [leaf.artifact for leaf in step.recipe.leaves]
+    tried = [each.name for each in build.plan.steps[slug]
+             if each.recipe.name in {"previous", "reference"}]  # fmt: skip
+
+    def is_up_to_date(values: Mapping[str, str]) -> bool:
+        key = build.key(step)
+        return values.get("key") == key and (not key or not asks or build.is_stored(slug, made))
+
+    return _task(
+        build.make_if_due,
+        step,
+        basename=step.recipe.name,
+        name=slug,
+        doc=f"{step.recipe.doc}, of {build.plan.edit_set(slug).name}",
+        file_dep=[str(build.reference(slug, name)) for name in step.recipe.reads.values()],
+        task_dep=tried,
+        targets=_standing(build, slug, made),
+        uptodate=[config_changed(step.spec), lambda task, values: is_up_to_date(values)],  # noqa: ARG005 - as above
+        clean=True,
+    )
+
+
+def _standing(build: Build, slug: str, artifacts: Sequence[str]) -> list[str]:
+    """Return the references to *artifacts* that are there: targets of what may leave nothing."""
+    paths = (build.reference(slug, artifact) for artifact in artifacts)
+    return [str(path) for path in paths if path.exists()]
+
+
+_TASK_OF = {"previous": _previous_task, "compare": _compare_task}
+"""Recipe → what makes its task, of those that may have nothing to do."""
+
+
 def _publish_task(build: Build, edit_set: EditSet, *, asks: bool) -> dict[str, Any]:
     """Return the task that publishes *edit_set* once all of it stands."""
     slug = edit_set.slug
     steps = build.plan.steps[slug]
     made = [source.artifact for source in edit_set.sources]
-    made += [leaf.artifact for step in steps for leaf in step.recipe.leaves]
+    made += [leaf.artifact for step in steps if not step.recipe.if_any
+             for leaf in step.recipe.leaves if is_published_artifact(leaf.artifact)]  # fmt: skip
     return _task(
         lambda each: publish(build, each),
         edit_set,
@@ -158,6 +241,7 @@ def _publish_task(build: Build, edit_set: EditSet, *, asks: bool) -> dict[str, A
         name=slug,
         doc=f"instance of {edit_set.name}",
         file_dep=[str(build.reference(slug, name)) for name in made],
+        task_dep=[step.name for step in steps if step.recipe.name == "compare"],
         uptodate=[lambda: not asks or is_published(build, edit_set)],
     )
 

@@ -28,6 +28,7 @@ LAYERS = (
     "toolforge_api",
     "build",
     "publish",
+    "reference",
     "summary",
     "watching",
     "tasks",

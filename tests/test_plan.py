@@ -380,6 +380,8 @@ def test_steps_stand_in_building_order(planned: Plan):
         "ann:a",
         "trial:a",
         "report:a",
+        "previous:a",
+        "compare:a",
     ]
 
 
@@ -389,6 +391,20 @@ def test_without_a_trial_set_there_is_no_trial_step(planned: Plan):
     assert [step.recipe.name for step in planned.steps["b"]] == [
         "bayes_train", "bayes_db", "two_bayes_db", "ann_train", "ann",
     ]  # fmt: skip
+
+
+def test_network_in_use_is_tried_where_one_is_known():
+    """Its three files are asked for, for each edit set with a trial, and it has a step."""
+    planned = plan([WITH_TRIAL, WITHOUT_TRIAL], replace(PROGRAMS, reference="file:/x"))
+
+    assert [model.url for model in planned.models["a"]] == [
+        "file:/x/bayes.db", "file:/x/two_bayes.db", "file:/x/main_ann.fann",
+    ]  # fmt: skip
+    assert planned.models["a"][0].name == "model:a/bayes.db"
+    assert planned.models["b"] == ()
+    assert "reference:a" in [step.name for step in planned.steps["a"]]
+    assert planned.maker("a", "reference/bayes.db") == planned.models["a"][0]
+    assert planned.maker("a", "previous/bayes.db").name == "previous:a"
 
 
 def test_names_are_unique(planned: Plan):
@@ -413,7 +429,9 @@ def test_every_input_is_accounted_for(planned: Plan):
     ]
 
     assert all(
-        maker in WITH_TRIAL.sources if isinstance(maker, Source) else maker in steps[:index]
+        maker in WITH_TRIAL.sources
+        if isinstance(maker, Source)
+        else maker in steps[:index] or maker.name == "previous:a"  # found in the store
         for index, maker in makers
     )
 
@@ -432,10 +450,11 @@ def test_steps_know_program_and_configuration(planned: Plan):
     """All but the report run the core; those alone that read the configuration depend on it."""
     steps = planned.steps["a"]
 
-    assert all(step.program == PROGRAMS.core for step in steps[:-1])
-    assert steps[-1].program == PROGRAMS.trainer
+    ours = [step.recipe.name for step in steps if step.program == PROGRAMS.trainer]
+    assert ours == ["report", "compare"]
+    assert all(step.program == PROGRAMS.core for step in steps if step.recipe.name not in ours)
     assert [step.recipe.name for step in steps if step.conf == PROGRAMS.conf] == [
-        "bayes_train", "ann_train", "trial",
+        "bayes_train", "ann_train", "trial", "previous",
     ]  # fmt: skip
     assert {step.conf for step in steps} == {PROGRAMS.conf, None}
 
@@ -443,7 +462,8 @@ def test_steps_know_program_and_configuration(planned: Plan):
 @pytest.mark.parametrize("name", ["A", "--out=/", "{share} {0}", "50 % $(x) `y` 'z' \"w\""])
 def test_name_of_the_edit_set_is_one_word_of_the_report(name: str):
     """Whatever an edit set is called, its name is one argument, and part of the fingerprint."""
-    step = plan([replace(WITH_TRIAL, name=name)], PROGRAMS).steps["a"][-1]
+    steps = plan([replace(WITH_TRIAL, name=name)], PROGRAMS).steps["a"]
+    step = next(step for step in steps if step.recipe.name == "report")
 
     assert step.command[1] == f"--edit-set={name}"
     assert step.spec["parameters"]["edit_set"] == name
@@ -456,7 +476,7 @@ def test_seed_of_the_settings_replaces_the_recipe_s(seed: int | None, expected: 
     steps = plan([WITH_TRIAL], replace(PROGRAMS, replaced=replaced)).steps["a"]
 
     seeds = [step.parameters.get("seed") for step in steps]
-    assert seeds == [None, None, None, None, expected, None, None]
+    assert seeds == [None, None, None, None, expected, *[None] * 4]
     assert steps[4].command[-3:] == ("150", "0.037", "100")
 
 

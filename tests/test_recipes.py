@@ -6,10 +6,11 @@ import pytest
 
 from cbngtrain.canonical import CHECKS, FORMS
 from cbngtrain.evaluation import options, plots
-from cbngtrain.recipes import ANN, PLOTS, RECIPES, REPORT
+from cbngtrain.recipes import ANN, MODELS, PLOTS, RECIPES, REPORT, SPREAD
 from cbngtrain.step import Recipe
 
 SOURCES = {"train.xml", "trial.xml"}
+OTHERS = {f"{role}/{file}" for role in ("previous", "reference") for file in MODELS}
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 
@@ -31,6 +32,12 @@ def test_commands_are_the_core_s():
             "report --edit-set= --details details.txt --network main_ann.fann "
             "--train-ids train.xml --share 0.034 --bootstrap 2000 --seed 1 --out trial"
         ),
+        "cluebotng -c conf -m trial_run -f edits.xml",
+        "cluebotng -c conf -m trial_run -f edits.xml",
+        (
+            "compare --edit-set= --details details.txt --network main_ann.fann "
+            "--references references --share 0.034 --bootstrap 2000 --seed 1 --out trial"
+        ),
     ]
 
 
@@ -44,7 +51,14 @@ def test_what_each_step_reads_is_declared():
         "ann": ["main_ann_train.dat"],
         "trial": ["bayes.db", "main_ann.fann", "trial.xml", "two_bayes.db"],
         "report": ["main_ann.fann", "train.xml", "trial/details.txt"],
-    }
+        "previous": [
+            "previous/bayes.db", "previous/main_ann.fann", "previous/two_bayes.db", "trial.xml",
+        ],
+        "reference": [
+            "reference/bayes.db", "reference/main_ann.fann", "reference/two_bayes.db", "trial.xml",
+        ],
+        "compare": ["main_ann.fann", "trial/details.txt"],
+    }  # fmt: skip
 
 
 def test_what_is_left_has_the_names_people_know():
@@ -67,6 +81,11 @@ def test_what_is_left_has_the_names_people_know():
             "trial/thresholdtable.txt",
             "trial/metrics.json",
             *(f"trial/{plot}.{kind}" for plot in PLOTS for kind in ("png", "svg")),
+            "previous/details.txt",
+            "reference/details.txt",
+            "trial/comparison.json",
+            "trial/comparison.md",
+            *(f"trial/comparison-{plot}.{kind}" for plot in PLOTS for kind in ("png", "svg")),
         ]
     )
 
@@ -77,7 +96,10 @@ def test_recipe_stands_after_what_it_reads(recipe: Recipe):
     above = RECIPES[: RECIPES.index(recipe)]
     made = {leaf.artifact for each in above for leaf in each.leaves}
 
-    assert set(recipe.reads.values()) <= SOURCES | made
+    known = SOURCES | OTHERS | made
+    assert set(recipe.reads.values()) <= known
+    assert set(recipe.may_read.values()) <= known | {"spread.json"}
+    assert set(recipe.if_any) <= known
 
 
 @every_recipe
@@ -108,7 +130,7 @@ def test_forms_and_checks_are_known(recipe: Recipe):
 
 def test_tables_hold_nothing_that_no_recipe_uses():
     """A form or check that no output has is dead."""
-    leaves = [leaf for recipe in RECIPES for leaf in recipe.leaves]
+    leaves = [leaf for recipe in (*RECIPES, SPREAD) for leaf in recipe.leaves]
 
     assert set(FORMS) == {leaf.form for leaf in leaves}
     assert set(CHECKS) == {leaf.check for leaf in leaves}

@@ -62,18 +62,43 @@ def report(arguments: argparse.Namespace) -> None:
     draw(arguments.out, "", what)
 
 
+def compare(arguments: argparse.Namespace) -> None:
+    """What was compared, as digests."""
+    found = sorted(arguments.references.glob("*.txt"))
+    comparisons = [
+        {
+            "name": path.stem,
+            "network": hashlib.sha256(path.with_suffix(".fann").read_bytes()).hexdigest(),
+            "scores": digest(*scores(path)).hex(),
+        }
+        for path in found
+    ]
+    value = {
+        "format": "cbngtrain/comparison",
+        "version": 1,
+        "network": hashlib.sha256(arguments.network.read_bytes()).hexdigest(),
+        "scores": digest(*scores(arguments.details)).hex(),
+        "comparisons": comparisons,
+        "spread": (arguments.references / "spread.json").exists(),
+    }
+    text = json.dumps(value)
+    (arguments.out / "comparison.json").write_text(text)
+    (arguments.out / "comparison.md").write_text(f"# {text}\n")
+    draw(arguments.out, "comparison-", digest(text.encode()))
+
+
 def main(program: str, words: list[str]) -> int:
     """Log the call, do the work."""
     with (Path.home() / "evaluations.log").open("a", encoding="utf-8") as calls:
         found = sorted(str(path) for path in Path().rglob("*") if path.is_file())
         calls.write(f"{program} {' '.join(found)}\n")
     parser = argparse.ArgumentParser()
-    for option in ("--details", "--train-ids", "--network", "--out"):
+    for option in ("--details", "--train-ids", "--network", "--references", "--out"):
         parser.add_argument(option, type=Path)
     parser.add_argument("--edit-set")
     parser.add_argument("--share", type=float)
     arguments, _ = parser.parse_known_args(words)
-    {"report": report}[program](arguments)
+    {"report": report, "compare": compare}[program](arguments)
     return 0
 
 

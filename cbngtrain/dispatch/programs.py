@@ -13,6 +13,7 @@ from cbngtrain.dispatch.local import conf_digest, conf_directory, core_program, 
 from cbngtrain.dispatch.registry import Registry, resolved
 from cbngtrain.image import Image
 from cbngtrain.plan import Programs
+from cbngtrain.reference import reference_url
 from cbngtrain.settings import Settings
 from cbngtrain.store import Store
 
@@ -78,14 +79,15 @@ def programs(settings: Settings, found: Images | None) -> Programs:
     """
     if found is None:
         own = conf_digest(conf_directory(settings))
-        return Programs(core_program(settings), own, trainer_program(), settings.replaced)
+        core = core_program(settings)
+        return Programs(core, own, trainer_program(), settings.replaced, reference_url(settings))
     if settings.core_release:
         core = {"release": f"{settings.core_releases_url}/{settings.core_release}"}
     else:
         core = {"image": found.core.pinned}
     conf = conf_digest(settings.core_conf) if settings.core_conf else None
     trainer = {"image": found.trainer.pinned} if found.trainer else trainer_program()
-    return Programs(core, conf, trainer, settings.replaced)
+    return Programs(core, conf, trainer, settings.replaced, reference_url(settings))
 
 
 def _write(digests: dict[str, str]) -> None:

@@ -39,7 +39,7 @@ def _each(result: Json) -> Iterator[Json]:
     """Yield each comparison with what all have in common."""
     common = {name: value for name, value in result.items() if name != "comparisons"}
     for comparison in result["comparisons"]:
-        yield {**common, **comparison}
+        yield {**comparison, **common}
 
 
 def _page(result: Json) -> list[str]:
@@ -130,17 +130,18 @@ def _changes(result: Json, key: str, told: str) -> Iterator[str]:
     for kind, heading in (("newly_wrong", "Newly wrong"), ("newly_right", "Newly right")):
         edits = changes[kind]
         if edits:
-            yield from _section(f"{heading} {told}: {len(edits)}", _markdown_table(_edits(edits)))
+            yield from _section(f"{heading} {told}: {len(edits)}", _edit_table(edits))
         if len(edits) > LONGEST:
             yield from ("", f"The {LONGEST} whose score changed most; comparison.json has all.")
 
 
-def _edits(edits: Sequence[Json]) -> Iterator[tuple[str, ...]]:
-    yield ("edit", "is", "reference", "new")
+def _edit_table(edits: Sequence[Json]) -> list[str]:
+    lines = ["| edit | is | reference | new |", "| --- | --- | --- | --- |"]
     for edit in edits[:LONGEST]:
         link = f"[{_cell(edit['edit'])}]({edit['url']})"
         kind = "vandalism" if edit["vandalism"] else "constructive"
-        yield (link, kind, f"{edit['reference']:g}", f"{edit['new']:g}")
+        lines.append(f"| {link} | {kind} | {edit['reference']:g} | {edit['new']:g} |")
+    return lines
 
 
 def _markdown_table(rows: Iterator[tuple[str, ...]]) -> list[str]:

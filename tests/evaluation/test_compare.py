@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,9 @@ def test_the_page_is_markdown():
     page = comparison_page(told(comparison(pairs, ("a|b\n# c", "<i>"), OPTIONS)))
 
     assert page.startswith("# a\\|b # c beside \\<i>\n\nAlpha · 2026-01-02 03:04:05, 200 edits")
-    assert "](https://en.wikipedia.org/w/index.php?diff=" in page
+    assert re.search(
+        r"^\| \[(\d+)\]\(https://en\.wikipedia\.org/w/index\.php\?diff=\1\)", page, re.MULTILINE
+    )
     assert "The 20 whose score changed most" in page
     widths = {line.replace("\\|", "").count("|") for line in page.splitlines() if line[:1] == "|"}
     assert widths == {5, 6, 7}
@@ -259,6 +262,7 @@ def test_several_references_are_compared_with_one_after_another(tmp_path: Path, 
     assert [each["network"] for each in result["comparisons"]] == [digest, ""]
     assert result["spread"] == quoted
     page = comparison_page(result)
+    assert f"network {digest[:12]}" not in page
     assert page.count("\n# ") == 2
     assert "from the seeds 3, 4" in page
     assert "from the seeds 3, 4" in comparison_table(result)
