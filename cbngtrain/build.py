@@ -56,6 +56,8 @@ DIRECTORY = Path("build")  # in the working directory
 EDITS = "edits.xml"  # a source's record: the canonical edit set
 EDIT_IDS = "edit-ids.txt"  # a source's record: its EditIDs, one a line
 
+_DOWNLOADS = 4  # dumps at once, however many steps are waited for: the review service is small
+
 
 class Dispatcher(Protocol):
     """A place where steps run. It reports through the store and by raising, in no other way."""
@@ -241,6 +243,7 @@ class Build:
         self.instance = instance or time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
         self.scratch = Scratch()
         self._review = ReviewService(settings.review_url)
+        self._downloads = threading.BoundedSemaphore(_DOWNLOADS)
         self._answers: dict[str, Answer] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._missing: set[Digest] | None = None
@@ -350,7 +353,7 @@ class Build:
 
     def _fresh_answer(self, url: str) -> Answer:
         """Download *url*; the same raw bytes are not parsed again."""
-        with self.scratch.directory("download") as directory:
+        with self._downloads, self.scratch.directory("download") as directory:
             raw = directory / "raw"
             self._review.download(url, raw)
             parts = {

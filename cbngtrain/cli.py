@@ -6,6 +6,7 @@ this command line run the same build.
 """
 
 import argparse
+import atexit
 import json
 import logging
 import os
@@ -23,13 +24,23 @@ from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
 
 from cbngtrain import deploy_commands, tasks
-from cbngtrain.build import DIRECTORY, EDITS, Build, Scratch, changes, read_reference
+from cbngtrain.build import (
+    DIRECTORY,
+    EDITS,
+    Build,
+    Dispatcher,
+    Scratch,
+    changes,
+    read_reference,
+)
 from cbngtrain.canonical import berkeley_db
+from cbngtrain.dispatch.deadline import Deadline
 from cbngtrain.dispatch.local import LocalDispatcher
-from cbngtrain.dispatch.programs import images, programs
+from cbngtrain.dispatch.programs import Images, images, programs
+from cbngtrain.dispatch.split import SplitDispatcher
 from cbngtrain.errors import BlobNotFound, PlanError, SettingsError, StoreError, TrainerError
 from cbngtrain.http_store import HttpStore
-from cbngtrain.plan import EditSet, edit_sets, plan, single_edit_set
+from cbngtrain.plan import EditSet, Plan, edit_sets, plan, single_edit_set
 from cbngtrain.review import EditGroup, ReviewService, edit_groups_from_json
 from cbngtrain.settings import VARIABLES, Settings
 from cbngtrain.step import INSTANCE, Artifact, Digest, Model, Record, Source, Step, fingerprint
@@ -100,21 +111,40 @@ def _settings(env: Mapping[str, str], level: str) -> Settings:
 def _build(
     settings: Settings, found: tuple[EditSet, ...], instance: str = "", *, runs: bool
 ) -> Build:
-    """Return the build of the edit sets *found*; from now on SIGTERM and SIGINT stop it."""
+    """Return the build of the edit sets *found*; if it *runs*, SIGTERM and SIGINT stop it."""
     berkeley_db()  # without it nothing can be checked: better told now than after the first step
     store = _store(settings)
     run_in = None if settings.dispatch == "local" else images(settings, store, runs=runs)
     planned = plan(found, programs(settings, run_in))
-    dispatcher = _dispatcher(settings, store)
-    tasks.stop_on_signals(dispatcher.kill)
+    if runs:
+        dispatcher = _dispatcher(settings, store, planned, run_in)
+    else:
+        dispatcher = LocalDispatcher(store, settings, Scratch())  # nothing is dispatched
     return Build(planned, store, dispatcher, settings, instance=instance)
 
 
-def _dispatcher(settings: Settings, store: Store) -> LocalDispatcher:
-    """Return the place where steps run."""
-    if settings.dispatch != "local":
-        raise SettingsError(f"CBNG_DISPATCH={settings.dispatch} is not there yet; unset it")
-    return LocalDispatcher(store, settings, Scratch())
+def _dispatcher(
+    settings: Settings, store: Store, planned: Plan, run_in: Images | None
+) -> Dispatcher:
+    """Return the places where steps run; SIGTERM and SIGINT stop what runs there."""
+    deadline = Deadline(settings.deadline)
+    here = LocalDispatcher(store, settings, Scratch(), deadline)
+    if run_in is None:
+        tasks.stop_on_signals(here.kill)
+        return here
+    if settings.dispatch == "jobs":
+        raise SettingsError("CBNG_DISPATCH=jobs is not there yet; CBNG_DISPATCH=pods is")
+    from cbngtrain.dispatch.pods import Pace, PodDispatcher  # noqa: PLC0415 - heavy
+
+    pods = PodDispatcher(store, settings, planned, run_in, Pace(deadline=deadline))
+
+    def kill() -> None:
+        pods.kill()
+        here.kill()
+
+    tasks.stop_on_signals(kill, pods.interrupt)
+    atexit.register(pods.leave)
+    return pods if run_in.trainer else SplitDispatcher(pods, here)
 
 
 def _store(settings: Settings) -> Store:
@@ -221,15 +251,37 @@ def _add_builders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that both building commands take."""
-    parser.add_argument("-n", "--process", type=int, default=0, metavar="N",
-                        help="steps at once [one after another]")  # fmt: skip
-    for option, metavar in REMOTE_OPTIONS.items():
-        told = "for steps in pods; on this machine it is not used, and that is said"
-        parser.add_argument(option, metavar=metavar, help=told)
+    parser.add_argument("-n", "--process", type=int, default=None, metavar="N",
+                        help="steps at once [one after another; elsewhere, all]")  # fmt: skip
+    for option, (metavar, name) in REMOTE_OPTIONS.items():
+        told = f"instead of {name}, for steps in pods and jobs"
+        parser.add_argument(option, metavar=metavar, default="", help=told)
 
 
-REMOTE_OPTIONS = {"--release-ref": "REF", "--trainer-host": "URL", "--kubernetes-namespace": "NS"}
-"""Options of the scheduled job's commands that say something about pods."""
+REMOTE_OPTIONS = {
+    "--release-ref": ("REF", "CBNG_CORE_RELEASE"),
+    "--trainer-host": ("URL", "CBNG_STORE_URL"),
+    "--kubernetes-namespace": ("NS", "CBNG_NAMESPACE"),
+}
+"""Options of the scheduled job's commands that say something about pods: metavar, variable."""
+
+
+def _remote_options(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the `REMOTE_OPTIONS` that were given, with their values."""
+    values = {option: getattr(arguments, option[2:].replace("-", "_")) for option in REMOTE_OPTIONS}
+    return {option: value for option, value in values.items() if value}
+
+
+def _settings_with(arguments: argparse.Namespace) -> Settings:
+    """Return the settings, with the options that stand for some; raises SettingsError."""
+    given = _remote_options(arguments)
+    if os.environ.get("CBNG_DISPATCH", "local") == "local":
+        settings = _settings(os.environ, "INFO")
+        for option in given:
+            log.warning("%s is not used: steps run on this machine, not in pods", option)
+        return settings
+    more = {REMOTE_OPTIONS[option][1]: value for option, value in given.items()}
+    return _settings({**os.environ, **more}, "INFO")
 
 
 def _add_readers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -252,7 +304,7 @@ def _add_readers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run_edit_sets(arguments: argparse.Namespace) -> int:
     """Build all edit sets, or those named."""
-    settings = _settings(os.environ, "INFO")
+    settings = _settings_with(arguments)
     service = ReviewService(settings.review_url)
     is_typed = arguments.edit_set or arguments.print_only  # who mistypes a name needs no page
     with nullcontext() if is_typed else _told_to_store(settings):
@@ -268,16 +320,15 @@ def run_edit_sets(arguments: argparse.Namespace) -> int:
 def _command_line(edit_set: EditSet, arguments: argparse.Namespace) -> list[str]:
     """Return the command that builds *edit_set* alone."""
     words = ["cbng-trainer", "run-edit-set", "--target-name", edit_set.name]
-    for option in REMOTE_OPTIONS:
-        if value := getattr(arguments, option[2:].replace("-", "_")):
-            words += [option, value]
+    for option, value in _remote_options(arguments).items():
+        words += [option, value]
     words += ["--download-training", edit_set.training]
     return words + (["--download-trial", edit_set.trial] if edit_set.trial else [])
 
 
 def run_edit_set(arguments: argparse.Namespace) -> int:
     """Build one edit set from its URLs."""
-    settings = _settings(os.environ, "INFO")
+    settings = _settings_with(arguments)
     if arguments.instance_name and not INSTANCE.fullmatch(arguments.instance_name):
         raise PlanError(f"--instance-name {arguments.instance_name!r} is no YYYY-mm-dd HH:MM:SS")
     urls = (arguments.download_training, arguments.download_trial)
@@ -286,9 +337,6 @@ def run_edit_set(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, settings: Settings, found: tuple[EditSet, ...]) -> int:
     """Build *found* with doit, as ``dodo.py`` would."""
-    for option in REMOTE_OPTIONS:
-        if getattr(arguments, option[2:].replace("-", "_")):
-            log.warning("%s is not used: steps run on this machine, not in pods", option)
     lock = tasks.hold_checkout()
     build = _build(settings, found, getattr(arguments, "instance_name", ""), runs=True)
     build.scratch.clear()
@@ -297,8 +345,9 @@ def _run(arguments: argparse.Namespace, settings: Settings, found: tuple[EditSet
         "task_build": lambda: tasks.as_doit_tasks(build, runs=True),
     }
     main = DoitMain(ModuleTaskLoader(namespace))
+    process = [] if arguments.process is None else ["-n", str(arguments.process)]
     try:
-        status: int = main.run(["run", "-n", str(arguments.process)])
+        status: int = main.run(["run", *process])
     finally:
         os.close(lock)
     return status

@@ -10,6 +10,9 @@ What goes wrong, and the exit status that tells it.
       - DigestMismatch     bytes do not have the digest they are stored under
       - InstanceConflict   the instance's name is taken by something else
     + DispatchError     14 a step could not be started or watched
+      - PodExists          the cluster has a pod of this name
+      - QuotaExceeded      the cluster's quota has no room for another pod now
+      - WatchExpired       what has happened since is not known any more: list again
       - StepFailed      10 the step ran and failed (step, exit code, log)
       - StepTimedOut    10 the step ran out of time and was stopped
     + FormatError       11 a file is not what its name says (path and place given)
@@ -75,6 +78,18 @@ class DispatchError(TrainerError):
     """A step could not be started or watched."""
 
     status = 14
+
+
+class PodExists(DispatchError):
+    """The cluster has a pod of this name."""
+
+
+class QuotaExceeded(DispatchError):
+    """The cluster's quota has no room for another pod now."""
+
+
+class WatchExpired(DispatchError):
+    """What has happened since is not known any more: list again."""
 
 
 class StepFailed(DispatchError):

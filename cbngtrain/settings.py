@@ -18,7 +18,15 @@ from urllib.parse import urlsplit
 from cbngtrain.errors import SettingsError
 from cbngtrain.image import Image
 
-OTHERS = frozenset({"CBNG_START_WEIGHTS", "CBNG_TEST_KUBECONFIG"})
+OTHERS = frozenset(
+    {
+        "CBNG_START_WEIGHTS",
+        "CBNG_TEST_KUBECONFIG",
+        "CBNG_CLUSTER_ADMIN",
+        "CBNG_CLUSTER_DIR",
+        "CBNG_CLUSTER_HOST",
+    }
+)
 """Variables of ours that the build does not read: the engine's, the tests'."""
 
 PASSED_ON = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH"})

@@ -49,6 +49,7 @@ READERS = frozenset({"dumpdb", "help", "info", "list", "tabcompletion"})
 """Commands of doit that change nothing: they need not wait for a build."""
 
 _INSISTENCE = 0.05  # seconds
+_BOUNCE = 0.4  # seconds within which a second SIGINT is the first one, sent again
 
 _WITH_VALUE = frozenset(
     {"-f", "--file", "-d", "--dir", "--db-file", "--backend", "-n", "--process"}
@@ -423,27 +424,37 @@ def doit_config(build: Build) -> dict[str, Any]:
         "continue": True,  # one edit set's failure leaves the others to finish
         "reporter": BuildReporter,
         "verbosity": 0,
+        # Elsewhere steps are only waited for; how many run at once is the dispatcher's business.
+        "num_process": 0 if build.place == "local" else len(build.plan.edit_sets),
     }
 
 
 # Stopping, and two at once ---------------------------------------------------------------------
 
 
-def stop_on_signals(kill: Callable[[], None]) -> None:
+def stop_on_signals(kill: Callable[[], None], interrupt: Callable[[], None] = lambda: None) -> None:
     """
     On SIGTERM and SIGINT call *kill*, which must not wait, and end with 128 + the signal's number.
 
-    Further signals are ignored from then on: the end is short.
+    Further signals are ignored from then on, since the end is short; but *interrupt* is told of
+    every SIGINT, the first one included.
     """
-    begun: list[int] = []
+    begun: list[float] = []
 
     def ignore(_number: int, _frame: object) -> None:
         """Do nothing: SIG_IGN would have Python complain of a signal that came just before."""
 
+    def again(_number: int, _frame: object) -> None:
+        if time.monotonic() - begun[-1] > _BOUNCE:
+            begun.append(time.monotonic())
+            interrupt()
+
     def stop(number: int, _frame: object) -> NoReturn:
-        begun.append(number)
+        begun.append(time.monotonic())
         signal.signal(signal.SIGTERM, ignore)
-        signal.signal(signal.SIGINT, ignore)
+        signal.signal(signal.SIGINT, again)
+        if number == signal.SIGINT:
+            interrupt()
         kill()
         raise SystemExit(128 + number)
 
@@ -452,7 +463,7 @@ def stop_on_signals(kill: Callable[[], None]) -> None:
     signal.signal(signal.SIGINT, stop)
 
 
-def _have_signals_heard(begun: Sequence[int]) -> None:
+def _have_signals_heard(begun: Sequence[float]) -> None:
     """
     See to it that a signal is heard though the main thread waits for a lock.
 

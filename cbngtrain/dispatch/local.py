@@ -18,6 +18,7 @@ from pathlib import Path
 
 from cbngtrain.build import Scratch
 from cbngtrain.canonical import artifact_of, digest_of
+from cbngtrain.dispatch.deadline import Deadline
 from cbngtrain.errors import (
     DispatchError,
     FormatError,
@@ -42,13 +43,17 @@ _TAIL = 2000  # bytes of a log in which the reason for a failure is looked for
 class LocalDispatcher:
     """Runs steps as processes of this machine, with the embedded engine or the native core."""
 
-    def __init__(self, store: Store, settings: Settings, scratch: Scratch) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, scratch: Scratch, deadline: Deadline | None = None
+    ) -> None:
         """
         Args:
             store: Where inputs come from and results go.
             settings: Program, configuration, time limit.
             scratch: Where the directories are in which commands run.
+            deadline: The end of the build.
         """
+        self._deadline = deadline or Deadline()
         self._store = store
         self._settings = settings
         self._scratch = scratch
@@ -57,6 +62,7 @@ class LocalDispatcher:
 
     def run(self, step: Step, key: Fingerprint, inputs: Mapping[str, Made]) -> None:
         """See `Dispatcher`."""
+        self._deadline.admit(step, None)
         began = time.monotonic()
         with self._scratch.directory(step.name) as directory:
             self._lay_out(step, inputs, directory)
@@ -132,9 +138,9 @@ class LocalDispatcher:
         return [sys.executable, "-P", "-m", "cbngtrain.engine", program, *arguments]
 
     def _wait(self, step: Step, process: "subprocess.Popen[bytes]", output: Path) -> int:
-        """Wait for *process*, passing on what it prints. Raises StepTimedOut."""
+        """Wait for *process*, passing on what it prints. Raises DispatchError, StepTimedOut."""
         limit = self._settings.step_timeout or step.recipe.resources.seconds
-        end = time.monotonic() + limit
+        end = time.monotonic() + min(limit, self._deadline.left)
         with output.open("rb") as printed:
             while (left := end - time.monotonic()) > 0:
                 with suppress(subprocess.TimeoutExpired):
@@ -143,6 +149,7 @@ class LocalDispatcher:
                     return code
                 _pass_on(step, printed.read())
         self._terminate(process)
+        self._deadline.admit(step, None)
         place = self._store.place(self._store.add(output))
         problem = f"no end after {limit} s, when it was stopped"
         raise StepTimedOut(step.name, f"{problem} (CBNG_STEP_TIMEOUT)", place)

@@ -1,0 +1,539 @@
+"""
+Steps as pods: made or found, watched, judged, and made again where that helps.
+
+A pod's name is that of what it makes, so whoever wants the same finds it; it outlives the process
+that made it. It leaves its record in the store itself: whatever else is told of it, that record
+is success, and nothing else is.
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cbngtrain.build import Scratch
+from cbngtrain.dispatch.classify import (
+    Means,
+    Verdict,
+    classify,
+    has_begun,
+    has_ended,
+    is_going,
+    waits_for,
+)
+from cbngtrain.dispatch.cluster import Cluster, Json
+from cbngtrain.dispatch.deadline import Deadline
+from cbngtrain.dispatch.local import conf_digest
+from cbngtrain.dispatch.manifest import (
+    TRANSFER,
+    Room,
+    Shell,
+    fingerprint_of_pod,
+    manifest,
+    pod_name,
+)
+from cbngtrain.dispatch.pod_log import PodLog
+from cbngtrain.dispatch.programs import Images
+from cbngtrain.dispatch.reflector import Reflector
+from cbngtrain.dispatch.script import Place, script
+from cbngtrain.dispatch.slots import (
+    UNBOUNDED,
+    Durations,
+    Slots,
+    largest_container,
+    room_within,
+)
+from cbngtrain.errors import (
+    BlobNotFound,
+    DispatchError,
+    PodExists,
+    QuotaExceeded,
+    StepFailed,
+    StepTimedOut,
+    StoreError,
+)
+from cbngtrain.plan import Plan
+from cbngtrain.settings import Settings
+from cbngtrain.step import Digest, Fingerprint, Made, Step
+from cbngtrain.store import Store
+
+log = logging.getLogger(__name__)
+
+INTERRUPTIONS = 3  # how often a step is tried again that the infrastructure interrupted
+FAREWELL = 5.0  # seconds after a first Ctrl-C within which a second deletes this run's pods
+
+WORKSPACE = "/workspace"  # where the core's image has its programs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """
+    How often, and for how long; tests have less patience than operators.
+
+    Attributes:
+        look: Seconds within which a waiting step notices that the build is stopping.
+        poll: Seconds after which a pod is asked for by name: a broken connection may be silent.
+        deaf: Seconds of silence of the API after which steps are not waited for any more.
+        gone: Seconds that a pod may take to go.
+        quota: Seconds between two tries while others use the quota up; and between two looks at it.
+        again: Seconds before the second try of a step; before each further one twice as many.
+        transfer: Seconds of a pod's life besides its command.
+        deadline: The end of the build.
+    """
+
+    look: float = 0.5
+    poll: float = 30.0
+    deaf: float = 900.0
+    gone: float = 120.0
+    quota: float = 15.0
+    again: float = 5.0
+    transfer: int = TRANSFER
+    deadline: Deadline = field(default_factory=Deadline)
+
+
+class PodDispatcher:
+    """Runs steps as pods of a Kubernetes cluster."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        plan: Plan,
+        images: Images,
+        pace: Pace | None = None,
+    ) -> None:
+        """
+        Args:
+            store: Where pods leave their results; they reach it by the settings' URL.
+            settings: Cluster, limits, release.
+            plan: All steps: what waits for what.
+            images: What pods run in.
+            pace: How often, and for how long.
+
+        Raises:
+            SettingsError: There is no kubeconfig that can be used.
+        """
+        self._store = store
+        self._settings = settings
+        self._images = images
+        self._scratch = Scratch()
+        self._pace = pace or Pace()
+        self._is_stopping = False
+        self._interrupts = 0
+        self._cluster = Cluster(settings.kubeconfig, settings.namespace, self._pause)
+        self._reflector = Reflector(self._cluster, lambda: self._is_stopping)
+        self._durations = Durations(plan, store)
+        self._slots = Slots()
+        self._most = UNBOUNDED  # of one container
+        self._limits = threading.Lock()
+        self._limits_read = -1e9
+        self._ours: set[str] = set()  # names of pods whose step has its turn
+        self._attended: dict[str, Json] = {}  # pods that this run waits for
+
+    # Running
+
+    def run(self, step: Step, key: Fingerprint, inputs: Mapping[str, Made]) -> None:
+        """See `Dispatcher`."""
+        self._go_on(step)
+        self._reflector.start()
+        self._read_limits()
+        need = self._need(step)
+        had: list[int] = []
+        interruptions = 0
+        while True:
+            self._refuse_lost(inputs)
+            verdict = self._tried(step, key, inputs, need)
+            if verdict is None:
+                return
+            if verdict.means is Means.OUT_OF_MEMORY:
+                had.append(need.memory)
+                need = self._with_more_memory(step, need, had, verdict)
+                continue
+            if verdict.means is not Means.INTERRUPTED:
+                raise _failure(step, pod_name(step, key), verdict)
+            interruptions += 1
+            if interruptions > INTERRUPTIONS:
+                raise DispatchError(
+                    f"{step.name} was interrupted {interruptions} times, the last time since "
+                    f"{verdict.why}{_log_of(verdict)}"
+                )
+            log.warning("%s: %s; trying again (%d of %d)", step.name, verdict.why, interruptions,
+                        INTERRUPTIONS)  # fmt: skip
+            self._pause(self._pace.again * 2 ** (interruptions - 1))
+
+    def _tried(
+        self, step: Step, key: Fingerprint, inputs: Mapping[str, Made], need: Room
+    ) -> Verdict | None:
+        """Have a pod run *step* once; return why there is no record, or None where there is."""
+        there = self._reflector.pod(pod_name(step, key))
+        self._ours.discard(pod_name(step, key))
+        if there and _can_attach(there, key):
+            log.info("%s: attaching to pod %s, which runs already", step.name, pod_name(step, key))
+            self._ours.add(pod_name(step, key))
+            with self._slots.taken(step, need):
+                return self._outcome(step, key, there)
+        while True:
+            try:
+                with self._slots.turn(
+                    step, need, self._durations.chain(step), lambda: self._waiting(step)
+                ):
+                    self._pace.deadline.admit(step, self._durations.known(step))
+                    self._ours.add(pod_name(step, key))
+                    pod = self._made(step, key, inputs, need)
+                    return self._outcome(step, key, pod) if pod else None
+            except QuotaExceeded as error:
+                log.info("%s: %s; waiting for others to end", step.name, error)
+                self._read_limits(at_once=True)
+                self._pause(self._pace.quota)
+
+    def _made(
+        self, step: Step, key: Fingerprint, inputs: Mapping[str, Made], need: Room
+    ) -> Json | None:
+        """Return a pod for *step* that runs; None where somebody has left the record meanwhile."""
+        wanted = manifest(step, key, self._shell(step, key, inputs), need)
+        name = wanted["metadata"]["name"]
+        while True:
+            self._go_on(step)
+            if self._store.find(key):
+                log.info("%s: somebody has left its record %.12s meanwhile", step.name, key)
+                return None
+            try:
+                pod = self._cluster.create(wanted)
+            except PodExists:
+                there = self._cluster.pod(name)
+            else:
+                log.info("%s: pod %s is made, with %d MiB and %d m CPU", step.name, name,
+                         need.memory, need.cpu)  # fmt: skip
+                self._reflector.note(pod)
+                return pod
+            if there is None:
+                continue
+            if fingerprint_of_pod(there) != key:
+                raise DispatchError(
+                    f"{step.name}: pod {name} is there and is for something else; "
+                    f"`kubectl delete pod {name}` if nobody needs it"
+                )
+            if _can_attach(there, key):
+                log.info("%s: attaching to pod %s, which runs already", step.name, name)
+                self._reflector.note(there)
+                return there
+            log.info("%s: pod %s has ended without a record; it is deleted", step.name, name)
+            self._remove(step, there)
+
+    def _shell(self, step: Step, key: Fingerprint, inputs: Mapping[str, Made]) -> Shell:
+        """Return what the container of *step* is."""
+        settings = self._settings
+        timeout = settings.step_timeout or step.recipe.resources.seconds
+        is_core = step.recipe.program == "core"
+        release = step.program.get("release", "") if is_core else ""
+        place = Place(
+            store_url=settings.store_url_in_pods or settings.store_url,
+            timeout=timeout,
+            workspace=WORKSPACE,
+            release=release,
+            conf=self._conf(step),
+        )
+        image = self._images.core if is_core else (self._images.trainer or self._images.core)
+        return Shell(
+            image=image,
+            script=script(step, key, inputs, place),
+            workspace=WORKSPACE if release else "",
+            seconds=timeout + self._pace.transfer,
+        )
+
+    def _conf(self, step: Step) -> dict[str, Digest]:
+        """Store the configuration that *step* takes along; return path → digest."""
+        root = self._settings.core_conf
+        if step.conf is None or root is None:
+            return {}
+        if conf_digest(root) != step.conf:
+            raise DispatchError(f"the configuration {root} has changed since the build began")
+        paths = sorted(root.rglob("*.conf"))
+        return {str(path.relative_to(root)): self._store.add(path) for path in paths}
+
+    # Waiting
+
+    def _outcome(self, step: Step, key: Fingerprint, pod: Json) -> Verdict | None:
+        """Wait for the end of *pod*; return why there is no record, or None where there is."""
+        name = pod["metadata"]["name"]
+        self._attended[name] = pod
+        try:
+            with self._scratch.directory(step.name) as directory:
+                output = self._log(step, name, directory / "log")
+                verdict = self._verdict(step, key, pod, output)
+                if self._store.find(key):
+                    output.let_end(self._pace.look)
+                    self._tidy(pod)
+                    return None
+                return self._explained(step, pod, verdict, output)
+        finally:
+            self._attended.pop(name, None)
+
+    def _log(self, step: Step, name: str, path: Path) -> PodLog:
+        """Return the log of a pod, not followed yet."""
+        secrets = tuple(word.strip() for word in self._settings.file_api_key.split(","))
+        return PodLog(
+            self._cluster,
+            name,
+            path,
+            lambda line: _pass_on(step, line),
+            tuple(filter(None, secrets)),
+        )
+
+    def _verdict(self, step: Step, key: Fingerprint, pod: Json, output: PodLog) -> Verdict:
+        """Return what came of *pod*, when something has."""
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        waiting, since = "", time.monotonic()
+        asked, is_followed = time.monotonic(), False
+        while True:
+            self._go_on(step)
+            there = self._reflector.pod(name)
+            is_doubtful = there is None or there["metadata"]["uid"] != uid
+            if is_doubtful or time.monotonic() - asked > self._pace.poll:
+                asked = time.monotonic()
+                there = self._asked(step, key, name)
+                if there is None:
+                    return Verdict(Means.ENDED)  # its record is there
+                if there.get("metadata", {}).get("uid") != uid:
+                    return Verdict(Means.INTERRUPTED, "its pod is gone; somebody deleted it")
+            assert there is not None
+            if not is_followed and has_begun(there):
+                is_followed = True
+                output.start()
+            if waits_for(there) != waiting:
+                waiting, since = waits_for(there), time.monotonic()
+                log.info("%s: waits for %s", step.name, waiting)
+            waited = time.monotonic() - since
+            verdict = classify(there, waited, self._settings.schedule_timeout)
+            if verdict.means is not Means.WAITING:
+                return verdict
+            self._reflector.wait(self._pace.look)
+
+    def _asked(self, step: Step, key: Fingerprint, name: str) -> Json | None:
+        """
+        Return the pod of that name as it is now, an empty object where there is none.
+
+        While the API is away the store is asked instead, and None says that the record is there.
+        """
+        try:
+            there = self._cluster.pod(name, patience=0)
+        except DispatchError as error:
+            if self._store.find(key):
+                return None
+            if self._reflector.deaf > self._pace.deaf:
+                raise DispatchError(
+                    f"{step.name}: {error}; its pod goes on, and the next build finds it"
+                ) from error
+            log.info("%s: %s; its pod goes on", step.name, error)
+            return self._reflector.pod(name) or self._attended[name]
+        if there is None:
+            self._reflector.forget(name)
+            return {}
+        self._reflector.note(there)
+        return there
+
+    def _explained(self, step: Step, pod: Json, verdict: Verdict, output: PodLog) -> Verdict:
+        """Return *verdict* with a log that was kept; a pod that would wait for ever is deleted."""
+        if verdict.means in {Means.IMPOSSIBLE, Means.UNSCHEDULABLE}:
+            self._tidy(pod)
+            return verdict
+        if verdict.means is Means.ENDED:
+            verdict = replace(
+                verdict, means=Means.INTERRUPTED, why="it ended well, but its record is not there"
+            )
+        if verdict.log is None:
+            verdict = replace(verdict, log=self._kept(step, output))
+        return replace(verdict, log=verdict.log and self._store.place(Digest(verdict.log)))
+
+    def _kept(self, step: Step, output: PodLog) -> Digest | None:
+        """Keep what a pod printed; return its digest, or None where there is nothing."""
+        path = output.finish(self._pace.look)
+        if not path.stat().st_size:
+            return None
+        try:
+            return self._store.add(path)
+        except StoreError as error:
+            log.warning("%s: its log is not kept: %s", step.name, error)
+            return None
+
+    # Deciding
+
+    def _with_more_memory(self, step: Step, need: Room, had: list[int], verdict: Verdict) -> Room:
+        """Return *need* with twice the memory, up to the limit, once. Raises StepFailed."""
+        more = min(2 * need.memory, self._most.memory)
+        if len(had) > 1 or more <= need.memory:
+            amounts = " and then ".join(f"{each} MiB" for each in had)
+            most = self._most.memory
+            limit = f"a pod may have {most} MiB" if most < UNBOUNDED.memory else "there is no limit"
+            problem = f"its memory: {verdict.why}, with {amounts} ({limit}; CBNG_MEMORY_SCALE)"
+            raise StepFailed(step.name, problem, verdict.log or "none was kept")
+        log.warning("%s: %s, with %d MiB; trying once more with %d MiB", step.name, verdict.why,
+                    need.memory, more)  # fmt: skip
+        return replace(need, memory=more)
+
+    def _need(self, step: Step) -> Room:
+        """Return what *step* takes, by its recipe and the settings, within what it may have."""
+        wanted, settings = step.recipe.resources, self._settings
+        return Room(
+            memory=min(round(wanted.memory * settings.memory_scale), self._most.memory),
+            cpu=min(round(wanted.cpu * 1000 * settings.cpu_scale), self._most.cpu),
+        )
+
+    def _refuse_lost(self, inputs: Mapping[str, Made]) -> None:
+        """Raise BlobNotFound if an input is not in the store: then no pod need be made."""
+        lost = self._store.missing({made.artifact.digest for made in inputs.values()})
+        if lost:
+            raise BlobNotFound(min(lost))
+
+    def _read_limits(self, *, at_once: bool = False) -> None:
+        """Read from the quota what may run at once, unless that was done just now."""
+        with self._limits:
+            if not at_once and time.monotonic() - self._limits_read < self._pace.quota:
+                return
+            is_first = self._limits_read < 0
+            self._limits_read = time.monotonic()
+            patience = None if is_first else 0.0
+            try:
+                quotas = self._cluster.quotas(patience)
+                pods, _ = self._cluster.pods("", patience)
+                ranges = self._cluster.limit_ranges(patience)
+            except DispatchError as error:
+                log.warning("how much may run at once is not known: %s", error)
+                return
+            others = [
+                pod
+                for pod in pods
+                if pod["metadata"]["name"] not in self._ours and not has_ended(pod)
+            ]
+            self._most = largest_container(ranges, room_within(quotas, ()))
+            self._slots.set_limit(room_within(quotas, others))
+
+    # Removing
+
+    def _remove(self, step: Step, pod: Json) -> None:
+        """Delete *pod* and wait until it is gone. Raises DispatchError."""
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        self._cluster.delete(pod)
+        end = time.monotonic() + self._pace.gone
+        while (there := self._cluster.pod(name)) and there["metadata"]["uid"] == uid:
+            if time.monotonic() > end:
+                raise DispatchError(
+                    f"{step.name}: pod {name} has not gone within {self._pace.gone:.0f} s; is its "
+                    f"node lost? `kubectl delete pod {name} --force --grace-period=0` ends that"
+                )
+            self._go_on(step)
+            self._pause(self._pace.look)
+        self._reflector.forget(name)
+
+    def _tidy(self, pod: Json) -> None:
+        """Delete a pod that nobody needs any more; if that fails, it is pruned some day."""
+        try:
+            self._cluster.delete(pod)
+        except DispatchError as error:
+            log.info("%s; `cbng-trainer pods --prune` deletes it", error)
+
+    # Stopping
+
+    def kill(self) -> None:
+        """
+        Start nothing more and wait for nothing; pods go on, for the next build to find.
+
+        For a signal handler: it takes no lock and waits for nothing.
+        """
+        self._is_stopping = True
+
+    def interrupt(self) -> None:
+        """Count a Ctrl-C; for a signal handler, as `kill`."""
+        self._interrupts += 1
+
+    def leave(self) -> None:
+        """
+        At the very end: say what goes on, and delete it on a second Ctrl-C.
+
+        After a first one it waits for a second for a few seconds, if there is anything to delete.
+        """
+        pods = list(self._attended.values())
+        if not self._is_stopping or not pods:
+            return
+        names = ", ".join(sorted(pod["metadata"]["name"] for pod in pods))
+        if self._interrupts == 1:
+            _say(f"These pods go on, and the next build finds them: {names}\n"
+                 f"Ctrl-C again within {FAREWELL:.0f} s deletes them.")  # fmt: skip
+            end = time.monotonic() + FAREWELL
+            while self._interrupts == 1 and time.monotonic() < end:
+                time.sleep(0.05)
+        if self._interrupts > 1:
+            self._delete_all(pods)
+        elif self._interrupts == 0:
+            log.info("these pods go on: %s", names)
+
+    def _delete_all(self, pods: list[Json]) -> None:
+        """Delete *pods*, saying so."""
+        for pod in pods:
+            name = pod["metadata"]["name"]
+            try:
+                self._cluster.delete(pod)
+            except DispatchError as error:
+                _say(f"pod {name} is not deleted: {error}")
+            else:
+                _say(f"pod {name} is deleted")
+
+    def _go_on(self, step: Step) -> None:
+        """Raise DispatchError if nobody is to wait for *step* any more."""
+        if self._is_stopping:
+            raise DispatchError(f"{step.name} is not waited for: the build is stopping")
+        if self._pace.deadline.left <= 0:
+            raise DispatchError(
+                f"{step.name} is left to the next build, which finds its pod: CBNG_DEADLINE is over"
+            )
+
+    def _waiting(self, step: Step) -> None:
+        """What a step does while it waits for its turn."""
+        self._go_on(step)
+        with suppress(DispatchError):
+            self._read_limits()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait. Raises DispatchError where the build is stopping."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._is_stopping:
+                raise DispatchError("the build is stopping")
+            time.sleep(min(left, self._pace.look))
+
+
+def _can_attach(pod: Json, key: Fingerprint) -> bool:
+    """Return whether *pod* is at work on *key*; never attach to one that has ended."""
+    return fingerprint_of_pod(pod) == key and not has_ended(pod) and not is_going(pod)
+
+
+def _failure(step: Step, name: str, verdict: Verdict) -> DispatchError:
+    """Return *verdict*, which is for good, as an error."""
+    place = verdict.log or "none was kept"
+    if verdict.means is Means.STEP_FAILED:
+        return StepFailed(step.name, verdict.why, place)
+    if verdict.means is Means.STEP_TIMED_OUT:
+        return StepTimedOut(step.name, f"{verdict.why} (CBNG_STEP_TIMEOUT)", place)
+    return DispatchError(f"{step.name}: pod {name}: {verdict.why}")
+
+
+def _log_of(verdict: Verdict) -> str:
+    """Return where the log is, where there is one."""
+    return f"; its log: {verdict.log}" if verdict.log else ""
+
+
+def _pass_on(step: Step, line: str) -> None:
+    """Log a line that a pod printed."""
+    if line.strip():
+        log.info("%s: %s", step.name, line.rstrip())
+
+
+def _say(text: str) -> None:
+    """Tell the person at the terminal, at the very end."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
