@@ -47,6 +47,7 @@ quoted() {
 # shellcheck disable=SC2317 # trap calls it
 stop() {
   trap '' TERM INT
+  disown "$main" # bash says nothing of its end
   {
     kill -KILL -- "-$main"
     [[ ! -s $scratch/command ]] || kill -KILL -- "-$(<"$scratch/command")"
@@ -151,9 +152,22 @@ upload_named() {
 
 # Looking at big files ---------------------------------------------------------------------------
 
-# matching BRE [FILE]: how many lines match. nl numbers those that do; its last digit is counted.
+# marked BRE FILE...: a line for each, + where it matches; nl numbers those that do.
+marked() {
+  nl -h "p$1" -b "p$1" -f "p$1" -w 9 -s ' ' -- "${@:2}" | cut -b 9 | tr ' 0-9' '-+'
+}
+
+# matching BRE FILE...: how many lines match.
 matching() {
-  nl -h "p$1" -b "p$1" -f "p$1" -w 9 -s ' ' "${@:2}" | cut -b 9 | tr -d ' \n' | wc -c
+  marked "$@" | tr -d '\n-' | wc -c
+}
+
+# first MARK BRE FILE: the number of the first line that matches (+) or does not (-).
+first() {
+  local count mark
+  read -r count mark < <(marked "${@:2}" | uniq -c)
+  [[ $mark == "$1" ]] && count=0
+  printf '%d' $((count + 1))
 }
 
 sorted() {
@@ -196,22 +210,20 @@ is_not_empty() {
 }
 
 check_bayes_words() {
-  local lines words blocks edits first
+  local lines at blocks edits
   is_not_empty "$1" || return
-  lines=$(wc -l <"$1")
-  words=$(matching "^[01] [^$newline]" "$1")
-  problem="not all lines are a 0 or 1, a space and a word, or the last one is cut"
-  { is_whole "$1" && ((words == lines)); } || return
-  IFS= read -r -d '' -n 15 first < <(head -c 15 -- "$1" | tr '\0' ' ')
+  lines=$(wc -l <"$1") at=$(first - "^[01] [^$newline]" "$1")
+  problem="line $((at > lines ? lines + 1 : at)): not a 0 or 1, a space and a word"
+  { is_whole "$1" && ((at > lines)); } || return
   problem="line 1: does not begin with _EDIT_TOTALS"
-  [[ $first == [01]" _EDIT_TOTALS$newline" ]] || return
+  (($(first + '^[01] _EDIT_TOTALS$' "$1") == 1)) || return
   blocks=$(matching '^[01] _EDIT_TOTALS$' "$1") edits=$(edits)
   problem="tells of $blocks edits, but there are only $edits"
   ((blocks <= edits))
 }
 
 check_ann_rows() {
-  local header edits shape count inputs outputs
+  local header edits count shape inputs outputs row=0
   is_not_empty "$1" || return
   header=$(head -c 30 -- "$1" | tr '\0' x && printf x)
   problem="line 1: not a header of three numbers"
@@ -220,19 +232,20 @@ check_ann_rows() {
   edits=$(edits)
   problem="line 1: $rows rows for $edits edits"
   ((rows == edits)) || return
-  problem="holds more than numbers: $(tr -d '0-9.\n -' <"$1" | head -c 20 | tr '\0' x)"
+  problem="holds more than numbers: b'$(tr -d '0-9.\n -' <"$1" | head -c 20 | tr '\0' x)'"
   (($(tr -d '0-9.\n -' <"$1" | wc -c) == 0)) || return
   count=$(($(wc -l <"$1") - 1))
   problem="has $count whole lines for $rows rows"
   { is_whole "$1" && ((count == 2 * rows)); } || return
-  ((rows)) || return 0
   # Each number becomes one 0, and what is between them goes: all rows must then look alike.
-  tail -n +2 -- "$1" | tr -s '0-9.-' 0 | tr -d ' ' | paste -d ' ' - - | uniq -c |
-    head -n 2 >"$scratch/shapes"
-  { read -r count shape && read -r inputs outputs; } <"$scratch/shapes"
-  [[ $shape == *" "* ]] && inputs=${shape% *} outputs=${shape#* }
-  problem="not every row has $in and $out numbers"
-  ((count == rows && ${#inputs} == in && ${#outputs} == out))
+  while read -r count shape; do
+    inputs=${shape%,*} outputs=${shape#*,}
+    problem="line $((2 * row + 2)): does not hold $in numbers"
+    ((${#inputs} == in)) || return
+    problem="line $((2 * row + 3)): does not hold $out numbers"
+    ((${#outputs} == out)) || return
+    row=$((row + count))
+  done < <(tail -n +2 -- "$1" | tr -s '0-9.-' 0 | tr -d ' ' | paste -d , - - | uniq -c)
 }
 
 check_bayes_db() {
@@ -242,7 +255,7 @@ check_bayes_db() {
   problem="counts edits where ${sources[*]} has none"
   ((told)) || return
   dump "$1" || return
-  problem="is an empty database"
+  problem="counts 0 edits; ${sources[*]##*/} has $told"
   [[ -s $scratch/dump ]] || [[ $(head -c 1000000 -- "$1" | tr -cd 'A-Z_') == *_EDIT_TOTALS* ]]
 }
 
@@ -250,7 +263,7 @@ check_bayes_db() {
 dump() {
   local most
   most=$((8 * $(bytes "$1") + 4096))
-  problem="print_bayes_db cannot read it"
+  problem="no Berkeley DB database that print_bayes_db can read"
   { timeout "$limit" ./print_bayes_db "$1" && : >"$scratch/read"; } 2>/dev/null </dev/null |
     head -c "$most" >"$scratch/dump"
   [[ -e $scratch/read ]] && (($(bytes "$scratch/dump") < most))
@@ -280,10 +293,9 @@ check_network() {
   problem="has a weight that is no number"
   [[ $words != *nan* && $words != *inf* ]] || return
   read -r _ inputs outputs < <(head -n 1 data/main_ann_train.dat)
-  wanted="$((10#$inputs)) inputs and $((10#$outputs)) outputs"
   found="$((${sizes%% *} - 1)) inputs and $((below - 1)) outputs"
-  problem="has $found instead of $wanted"
-  [[ $found == "$wanted" ]]
+  problem="has $found instead of $((10#$inputs)) and $((10#$outputs))"
+  [[ $problem == "has $((10#$inputs)) inputs and $((10#$outputs)) outputs instead"* ]]
 }
 
 check_trial_report() {
@@ -307,13 +319,14 @@ check_table() {
 }
 
 check_trial_details() {
-  local lines edits
+  local lines edits at
   is_not_empty "$1" || return
   lines=$(matching "^editid=[^,$newline]\{1,\}, [^$newline]" "$1") edits=$(edits)
   problem="has $lines whole lines for $edits edits"
   { is_whole "$1" && ((lines == $(wc -l <"$1") && lines == edits)); } || return
-  problem="a score is no number"
-  (($(matching 'score=-\{0,1\}\(nan\|inf\)' "$1") == 0))
+  at=$(first + 'score=-\{0,1\}\(nan\|inf\)' "$1")
+  problem="line $at: a score is no number"
+  ((at > lines))
 }
 
 check_edit_set() {
@@ -418,7 +431,8 @@ last_line() {
   local text
   text=$(tail -c 2000 "$scratch/log" | tr '\r\0' '\n ')
   text=${text%"${text##*[![:space:]]}"}
-  printf '%s' "${text##*"$newline"}"
+  text=${text##*"$newline"}
+  printf '%s' "${text#"${text%%[![:space:]]*}"}"
 }
 
 keep_log() {

@@ -1,0 +1,14 @@
+name=ann:a-set
+key=7193da34f71339042f3e846e4fe75988977dc7c24e6eb616a9a14dfae8fad358
+store=http://file-api.tool-x.svc.tools.local:8000
+release=''
+workspace=/workspace
+limit=7200
+patience=120
+command=(./create_ann data/main_ann.fann data/main_ann_train.dat 150 0.037 100)
+seed=1
+clear=(data edits.xml trialreport)
+inputs=(data/main_ann_train.dat 0000000000000000000000000000000000000000000000000000000000000000)
+conf=()
+leaves=(data/main_ann.fann main_ann.fann raw network)
+record='"fingerprint":"7193da34f71339042f3e846e4fe75988977dc7c24e6eb616a9a14dfae8fad358","inputs":{"data/main_ann_train.dat":{"by":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","digest":"0000000000000000000000000000000000000000000000000000000000000000","meaning":"8888888888888888888888888888888888888888888888888888888888888888","name":"main_ann_train.dat","size":1000}},"parts":{"command":["create_ann","data/main_ann.fann","data/main_ann_train.dat","150","0.037","100"],"conf":null,"format":1,"inputs":{"data/main_ann_train.dat":"8888888888888888888888888888888888888888888888888888888888888888"},"leaves":[["data/main_ann.fann","main_ann.fann","raw"]],"parameters":{"desired_error":0.037,"hidden_neurons":100,"max_epochs":150,"seed":1},"program":{"core":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}}'

@@ -1,0 +1,14 @@
+name=ann_train:a-set
+key=63cf9e86605ca88e70de042d08a615f4f5c30907fa61a433d94b84cb1f4612d5
+store=http://file-api.tool-x.svc.tools.local:8000
+release=''
+workspace=/workspace
+limit=7200
+patience=120
+command=(./cluebotng -c conf -m ann_train -f edits.xml)
+seed=''
+clear=(data edits.xml trialreport)
+inputs=(edits.xml 0000000000000000000000000000000000000000000000000000000000000000 data/bayes.db 1111111111111111111111111111111111111111111111111111111111111111 data/two_bayes.db 2222222222222222222222222222222222222222222222222222222222222222)
+conf=()
+leaves=(data/main_ann_train.dat main_ann_train.dat rows ann_rows)
+record='"fingerprint":"63cf9e86605ca88e70de042d08a615f4f5c30907fa61a433d94b84cb1f4612d5","inputs":{"data/bayes.db":{"by":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","digest":"1111111111111111111111111111111111111111111111111111111111111111","meaning":"9999999999999999999999999999999999999999999999999999999999999999","name":"bayes.db","size":1001},"data/two_bayes.db":{"by":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","digest":"2222222222222222222222222222222222222222222222222222222222222222","meaning":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","name":"two_bayes.db","size":1002},"edits.xml":{"by":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","digest":"0000000000000000000000000000000000000000000000000000000000000000","meaning":"8888888888888888888888888888888888888888888888888888888888888888","name":"train.xml","size":1000}},"parts":{"command":["cluebotng","-c","conf","-m","ann_train","-f","edits.xml"],"conf":"5b0c2ae0f1d5741157f98fa036a8d9da859541a459f5d45b764deea4462537a5","format":1,"inputs":{"data/bayes.db":"9999999999999999999999999999999999999999999999999999999999999999","data/two_bayes.db":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","edits.xml":"8888888888888888888888888888888888888888888888888888888888888888"},"leaves":[["data/main_ann_train.dat","main_ann_train.dat","rows"]],"parameters":{},"program":{"core":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}}'

@@ -1,0 +1,14 @@
+name=bayes_db:a-set
+key=27a05eb28d5ce83276e54fd32176a84ce0eeffeac699baf1be6a06b343e91bb8
+store=http://file-api.tool-x.svc.tools.local:8000
+release=''
+workspace=/workspace
+limit=7200
+patience=120
+command=(./create_bayes_db data/bayes.db data/main_bayes_train.dat)
+seed=''
+clear=(data edits.xml trialreport)
+inputs=(data/main_bayes_train.dat 0000000000000000000000000000000000000000000000000000000000000000)
+conf=()
+leaves=(data/bayes.db bayes.db bayes_db bayes_db)
+record='"fingerprint":"27a05eb28d5ce83276e54fd32176a84ce0eeffeac699baf1be6a06b343e91bb8","inputs":{"data/main_bayes_train.dat":{"by":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","digest":"0000000000000000000000000000000000000000000000000000000000000000","meaning":"8888888888888888888888888888888888888888888888888888888888888888","name":"main_bayes_train.dat","size":1000}},"parts":{"command":["create_bayes_db","data/bayes.db","data/main_bayes_train.dat"],"conf":null,"format":1,"inputs":{"data/main_bayes_train.dat":"8888888888888888888888888888888888888888888888888888888888888888"},"leaves":[["data/bayes.db","bayes.db","bayes-db"]],"parameters":{},"program":{"core":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}}'

@@ -1,0 +1,14 @@
+name=bayes_train:a-set
+key=25f76f9c793f21782b99cc8b572c35bd2a1bd773eec603449c734edee4c0828f
+store=http://file-api.tool-x.svc.tools.local:8000
+release=''
+workspace=/workspace
+limit=7200
+patience=120
+command=(./cluebotng -c conf -m bayes_train -f edits.xml)
+seed=''
+clear=(data edits.xml trialreport)
+inputs=(edits.xml 0000000000000000000000000000000000000000000000000000000000000000)
+conf=()
+leaves=(data/main_bayes_train.dat main_bayes_train.dat lines bayes_words data/two_bayes_train.dat two_bayes_train.dat lines bayes_words)
+record='"fingerprint":"25f76f9c793f21782b99cc8b572c35bd2a1bd773eec603449c734edee4c0828f","inputs":{"edits.xml":{"by":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","digest":"0000000000000000000000000000000000000000000000000000000000000000","meaning":"8888888888888888888888888888888888888888888888888888888888888888","name":"train.xml","size":1000}},"parts":{"command":["cluebotng","-c","conf","-m","bayes_train","-f","edits.xml"],"conf":"5b0c2ae0f1d5741157f98fa036a8d9da859541a459f5d45b764deea4462537a5","format":1,"inputs":{"edits.xml":"8888888888888888888888888888888888888888888888888888888888888888"},"leaves":[["data/main_bayes_train.dat","main_bayes_train.dat","lines"],["data/two_bayes_train.dat","two_bayes_train.dat","lines"]],"parameters":{},"program":{"core":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}}'

@@ -1,0 +1,14 @@
+name=two_bayes_db:a-set
+key=377f00ec3bc4a05a44413c9903e5c64f6a34e3537b16f06c8c84e1fccc80f911
+store=http://file-api.tool-x.svc.tools.local:8000
+release=''
+workspace=/workspace
+limit=7200
+patience=120
+command=(./create_bayes_db data/two_bayes.db data/two_bayes_train.dat)
+seed=''
+clear=(data edits.xml trialreport)
+inputs=(data/two_bayes_train.dat 0000000000000000000000000000000000000000000000000000000000000000)
+conf=()
+leaves=(data/two_bayes.db two_bayes.db bayes_db bayes_db)
+record='"fingerprint":"377f00ec3bc4a05a44413c9903e5c64f6a34e3537b16f06c8c84e1fccc80f911","inputs":{"data/two_bayes_train.dat":{"by":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","digest":"0000000000000000000000000000000000000000000000000000000000000000","meaning":"8888888888888888888888888888888888888888888888888888888888888888","name":"two_bayes_train.dat","size":1000}},"parts":{"command":["create_bayes_db","data/two_bayes.db","data/two_bayes_train.dat"],"conf":null,"format":1,"inputs":{"data/two_bayes_train.dat":"8888888888888888888888888888888888888888888888888888888888888888"},"leaves":[["data/two_bayes.db","two_bayes.db","bayes-db"]],"parameters":{},"program":{"core":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}}'
