@@ -1,4 +1,5 @@
-# What runs in the pod of a step: bash, coreutils and curl, nothing else.
+# What runs in the pod of a step: bash, coreutils and curl, nothing else; for the trainer's own
+# programs, Python and cbngtrain, which their image has anyway.
 #
 # script.py writes the step's own values above this text:
 #   name, key                 the step and its fingerprint
@@ -200,6 +201,7 @@ check() {
   table) check_table "$2" ;;
   trial_details) check_trial_details "$2" ;;
   edit_set) check_edit_set "$2" ;;
+  metrics | png | svg) check_in_python "$1" "$2" ;;
   *) problem="there is no check $1" && false ;;
   esac
 }
@@ -304,7 +306,8 @@ check_trial_report() {
   text=$newline${text%x}
   edits=$(edits)
   problem="does not report on the $edits edits of the trial set"
-  [[ $text =~ ${newline}Trial\ set:\ 0*([0-9]{1,9})\ Edits\ -\ 0*([0-9]{1,9})\ vandalism ]] || return
+  [[ $text =~ ${newline}Trial\ set:\ ([0-9]+)\ Edits\ -\ ([0-9]+)\ vandalism ]] || return
+  [[ "${BASH_REMATCH[1]} ${BASH_REMATCH[2]}" =~ ^0*([0-9]{1,9})\ 0*([0-9]{1,9})$ ]] || return
   local -i told="10#${BASH_REMATCH[1]}" bad="10#${BASH_REMATCH[2]}"
   ((told == edits)) || return
   problem="a rate is no number"
@@ -334,6 +337,18 @@ check_edit_set() {
   text=$(tail -c 64 -- "$1" | tr '\0' x && printf x)
   problem="does not end with </WPEditSet>"
   [[ ${text%x} =~ "</WPEditSet>"[[:space:]]*$ ]]
+}
+
+# What only the trainer's own programs leave is looked at by canonical.py itself.
+check_in_python() {
+  problem=$(python3 -c '
+import sys, pathlib, cbngtrain.canonical as canonical
+try:
+    canonical.CHECKS[sys.argv[1]](pathlib.Path(sys.argv[2]), pathlib.Path())
+except canonical.FormatError as error:
+    sys.exit(str(error))' "$1" "$2" 2>&1) && return
+  problem=${problem#"${2##*/}: "}
+  return 1
 }
 
 # Canonical forms --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ engine; in `Pod` they are what a test says, run by a bash as a pod's would.
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ from tests.web.conftest import TOKEN, Running
 ENGINE = ROOT / "cbngtrain" / "engine"
 SOURCE = fingerprint_of({"source": "of the tests"})  # what made the edit sets
 
-PATH = os.environ["PATH"]  # noqa: TID251 - a test's own
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # noqa: TID251 - a test's own
 
 
 def step_of(recipe: Recipe, slug: str = "a-set", **program: str) -> Step:
@@ -136,6 +137,7 @@ class Pod:
             ["bash", "-c", text],
             env={
                 "PATH": PATH,
+                "PYTHONPATH": str(ROOT),
                 "TMPDIR": str(self.path),
                 "FILE_API_KEY": f" {TOKEN}, other",
                 "CBNG_TERMINATION_LOG": str(self.path / "termination-log"),
