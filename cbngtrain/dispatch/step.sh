@@ -201,7 +201,7 @@ check() {
   table) check_table "$2" ;;
   trial_details) check_trial_details "$2" ;;
   edit_set) check_edit_set "$2" ;;
-  metrics | png | svg) check_in_python "$1" "$2" ;;
+  metrics | comparison | spread | png | svg) check_in_python "$1" "$2" ;;
   *) problem="there is no check $1" && false ;;
   esac
 }

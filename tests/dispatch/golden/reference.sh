@@ -1,0 +1,14 @@
+name=reference:a-set
+key=299e074538a70d0f8c85bac4fb0a32697731e964a3922760fa3fb1d86fcb805f
+store=http://file-api.tool-x.svc.tools.local:8000
+release=''
+workspace=/workspace
+limit=7200
+patience=120
+command=(./cluebotng -c conf -m trial_run -f edits.xml)
+seed=''
+clear=(data edits.xml trialreport)
+inputs=(edits.xml 0000000000000000000000000000000000000000000000000000000000000000 data/bayes.db 1111111111111111111111111111111111111111111111111111111111111111 data/two_bayes.db 2222222222222222222222222222222222222222222222222222222222222222 data/main_ann.fann 3333333333333333333333333333333333333333333333333333333333333333)
+conf=()
+leaves=(trialreport/details.txt reference/details.txt lines trial_details)
+record='"fingerprint":"299e074538a70d0f8c85bac4fb0a32697731e964a3922760fa3fb1d86fcb805f","inputs":{"data/bayes.db":{"by":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","digest":"1111111111111111111111111111111111111111111111111111111111111111","meaning":"9999999999999999999999999999999999999999999999999999999999999999","name":"reference/bayes.db","size":1001},"data/main_ann.fann":{"by":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","digest":"3333333333333333333333333333333333333333333333333333333333333333","meaning":"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb","name":"reference/main_ann.fann","size":1003},"data/two_bayes.db":{"by":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","digest":"2222222222222222222222222222222222222222222222222222222222222222","meaning":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","name":"reference/two_bayes.db","size":1002},"edits.xml":{"by":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","digest":"0000000000000000000000000000000000000000000000000000000000000000","meaning":"8888888888888888888888888888888888888888888888888888888888888888","name":"trial.xml","size":1000}},"parts":{"command":["cluebotng","-c","conf","-m","trial_run","-f","edits.xml"],"conf":"5b0c2ae0f1d5741157f98fa036a8d9da859541a459f5d45b764deea4462537a5","format":1,"inputs":{"data/bayes.db":"9999999999999999999999999999999999999999999999999999999999999999","data/main_ann.fann":"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb","data/two_bayes.db":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","edits.xml":"8888888888888888888888888888888888888888888888888888888888888888"},"leaves":[["trialreport/details.txt","reference/details.txt","lines"]],"parameters":{},"program":{"core":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}}'
