@@ -17,7 +17,7 @@ from typing import Any
 from cbngtrain.dispatch.local import conf_digest
 from cbngtrain.dispatch.script import Place, script
 from cbngtrain.dump import canonicalise
-from cbngtrain.recipes import RECIPES
+from cbngtrain.recipes import RECIPES, TRIAL
 from cbngtrain.step import (
     Artifact,
     Digest,
@@ -32,6 +32,9 @@ from cbngtrain.step import (
 from cbngtrain.store import DirectoryStore
 from tests.conftest import PROGRAMS, ROOT, dump, edits
 from tests.web.conftest import TOKEN, Running
+
+CHAIN = RECIPES[: RECIPES.index(TRIAL) + 1]
+"""The steps from the edit sets to the trial, all of the core."""
 
 ENGINE = ROOT / "cbngtrain" / "engine"
 SOURCE = fingerprint_of({"source": "of the tests"})  # what made the edit sets

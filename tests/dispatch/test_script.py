@@ -39,6 +39,7 @@ from cbngtrain.step import (
 )
 from tests.conftest import ROOT, SHARED, needs_shared, processes_in, wait_until
 from tests.dispatch.places import (
+    CHAIN,
     ENGINE,
     PATH,
     EndedPod,
@@ -378,9 +379,8 @@ def golden_scene(name: str, of: Recipe, directory: Path) -> Path:
 @pytest.mark.parametrize("name", ["n50", "real", pytest.param("n400", marks=pytest.mark.slow)])
 def test_shell_and_python_judge_golden_artifacts_alike(tmp_path: Path, name: str):
     """Whatever the real core left has one digest and meaning, in bash as in Python."""
-    core = [each for each in RECIPES if each.program == "core"]
-    scenes = [golden_scene(name, each, tmp_path / each.name) for each in core]
-    of = [(at, leaf) for at, each in zip(scenes, core, strict=True) for leaf in each.leaves]
+    scenes = [golden_scene(name, each, tmp_path / each.name) for each in CHAIN]
+    of = [(at, leaf) for at, each in zip(scenes, CHAIN, strict=True) for leaf in each.leaves]
 
     meanings = [wanted(*each) for each in of]
 
@@ -478,7 +478,7 @@ def test_whole_chain_equals_a_local_build(tmp_path: Path, pod: Pod):
     pod.workspace.rmdir()
     engine_workspace(pod.workspace)
     made = add_edit_sets(pod.store, tmp_path)
-    for each in (each for each in RECIPES if each.program == "core"):
+    for each in CHAIN:
         step = step_of(each)
         inputs = {path: made[name] for path, name in each.reads.items()}
         place = Place(store_url=pod.service.url, timeout=60, workspace=str(pod.workspace))
