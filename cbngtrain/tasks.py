@@ -16,6 +16,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
@@ -25,7 +26,7 @@ from doit.tools import config_changed
 from tqdm import tqdm
 
 from cbngtrain.build import Build
-from cbngtrain.errors import StepFailed, TrainerError
+from cbngtrain.errors import DispatchError, StepFailed, TrainerError
 from cbngtrain.plan import EditSet
 from cbngtrain.publish import is_published, is_published_artifact, publish
 from cbngtrain.recipes import MODELS, RECIPES
@@ -48,6 +49,10 @@ OTHER_COMMANDS = frozenset(
 READERS = frozenset({"dumpdb", "help", "info", "list", "tabcompletion"})
 """Commands of doit that change nothing: they need not wait for a build."""
 
+LOCK = Path(".doit.lock")
+
+_ROOM = 256 << 10  # bytes: doit's database has some hundred per task
+_PID = 20  # bytes in which a process's number is told
 _INSISTENCE = 0.05  # seconds
 _BOUNCE = 0.4  # seconds within which a second SIGINT is the first one, sent again
 
@@ -271,12 +276,14 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
 
     def initialize(self, tasks: Mapping[str, Any], _selected: Sequence[str]) -> None:
         """Show a bar over the tasks, on a terminal."""
+        _set_room(0)
         total = sum(1 for task in tasks.values() if task.actions)
         self._bar = tqdm(total=total, desc="build", unit=" tasks", disable=None, leave=False)
 
     def execute_task(self, task: Any) -> None:
         """Show on the bar what is at work."""
         if task.actions:
+            _set_room(_ROOM)
             self._running.append(task.name)
             self._show_running()
 
@@ -364,6 +371,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
 
     def _ended(self, task: Any) -> None:
         """Take *task* off the bar."""
+        _set_room(0)
         if task.name in self._running:
             self._running.remove(task.name)
         self._bar.update()
@@ -484,25 +492,49 @@ def _have_signals_heard(begun: Sequence[float]) -> None:
     threading.Thread(target=insist, name="signals", daemon=True).start()
 
 
-def hold_checkout(path: Path = Path(".doit.lock")) -> int:
+def hold_checkout(path: Path = LOCK) -> int:
     """
     Wait until no other build is at work in this directory, and keep others waiting.
 
-    doit's database bears one writer. The lock ends with the process that holds it.
+    doit's database bears one writer. The lock ends with the process that holds it. While a task is
+    at work the lock's file holds room on the disk for what doit writes into its database at the
+    very end: a full disk then fails that task, in one line, and not doit.
 
     Returns:
         The descriptor that holds the lock.
+
+    Raises:
+        DispatchError: The disk is full already.
     """
-    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise DispatchError(f"{Path.cwd() / path}: {error.strerror}") from error
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        other = os.pread(held, 20, 0).decode(errors="replace").strip() or "unknown"
+        other = os.pread(held, 20, 0).decode(errors="replace").partition("\n")[0] or "unknown"
         log.warning("process %s is building in %s; waiting for its end", other, Path.cwd())
         fcntl.flock(held, fcntl.LOCK_EX)
-    os.ftruncate(held, 0)
-    os.pwrite(held, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(held, 0)
+        os.posix_fallocate(held, 0, _ROOM)
+        os.ftruncate(held, _PID)
+        os.pwrite(held, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        os.close(held)
+        raise DispatchError(
+            f"{Path.cwd()}: {error.strerror}: a build needs {_ROOM >> 10} KB there at least"
+        ) from error
     return held
+
+
+def _set_room(size: int) -> None:
+    """Have the lock's file hold *size* bytes of the disk; if they are not there, none."""
+    with suppress(OSError), LOCK.open("r+b") as file:
+        os.ftruncate(file.fileno(), _PID)
+        if size:
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def told(error: TrainerError) -> str:

@@ -8,18 +8,21 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Ended, Site, kill_hard, processes_in, wait_until
-from tests.ledger import Edit, Ledger, World
+from tests.conftest import Ended, Site, edit, kill_hard, processes_in, wait_until
+from tests.ledger import STEPS, Edit, Ledger, World
 from tests.web.conftest import TOKEN, Running, kill_group, serving
 
 pytestmark = pytest.mark.slow
@@ -157,3 +160,202 @@ def test_kill_at_any_moment_loses_nothing(battle: Battle):
         assert len(battle.site.calls) == len(wanted) - finished, (victim, ended)
         assert battle.step_records() == before + len(wanted)
         check_store(battle.service.root)
+
+
+# A dump larger than memory -----------------------------------------------------------------------
+
+LARGE = 4 << 30  # bytes
+MOST_MEMORY = 500 << 20  # bytes
+
+
+class _LargeDump(BaseHTTPRequestHandler):
+    """A review service with one edit group, whose dump is made as it is sent."""
+
+    edits = 0
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its base's name
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """List the group, or stream its dump: edits of 200 KB, in no order, with no length."""
+        self.send_response(200)
+        self.end_headers()
+        if "dump-editset" not in self.path:
+            row = {"id": 1, "name": "Alpha", "type": "Generic", "related_to": None}
+            self.wfile.write(json.dumps([row]).encode())
+            return
+        line = "the river runs to the sea " * 15 + "\n"
+        text = edit(4711, line * 250, vandalism=True, previous=line * 250).encode()
+        self.wfile.write(b'<?xml version="1.0"?>\n<WPEditSet>\n')
+        number, sent = 0, 0
+        type(self).edits = 0
+        while sent < LARGE:
+            type(self).edits += 1
+            number = (number + 7919) % 1_000_003  # a prime: each once, in no order
+            one = text.replace(b"4711", str(number + 1).encode(), 1)
+            self.wfile.write(one)
+            sent += len(one)
+        self.wfile.write(b"</WPEditSet>\n")
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve what *handler* answers; its URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_large_dump_needs_little_memory(site: Site):
+    """A dump of 4 GB is brought into canonical form and stored with less than 500 MB of memory."""
+    if (free := shutil.disk_usage(site.base).free) < 4 * LARGE:
+        pytest.skip(f"{free >> 30} GB of disk are free; this needs {4 * LARGE >> 30}")
+    try:
+        with served(_LargeDump) as url:
+            process = site.start("edit_set:alpha/train", env={"CBNG_REVIEW_URL": url})
+            assert process.stdout
+            out = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            process.stdout.close()
+        assert process.returncode == 0, out
+        assert f": {_LargeDump.edits} edits, " in out, out
+        stored = sum(path.stat().st_size for path in site.base.glob("store/cas/*/*"))
+        assert stored > 0.95 * LARGE
+        assert usage.ru_maxrss * 1024 < MOST_MEMORY, f"{usage.ru_maxrss >> 10} MB"
+    finally:
+        shutil.rmtree(site.base, ignore_errors=True)
+
+
+# A full disk -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def small_disk(path: Path, size: int = 16 << 20) -> Iterator[Path]:
+    """Mount a file system of *size* bytes at *path*."""
+    path.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "cbng-test", str(path)]
+    mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def leave_free(disk: Path, size: int) -> None:
+    """Fill the disk until *size* bytes are left."""
+    filler = disk / ".filler"
+    filler.unlink(missing_ok=True)
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(free - size, 1))
+
+
+STEP = 8 << 10  # bytes more, each time that nothing more was stored
+
+
+@dataclass
+class FullDisk:
+    """A build whose disk fills up again and again, each time a little later."""
+
+    site: Site
+    disk: Path
+    store: Path
+    env: dict[str, str]
+    failures: list[Ended] = field(default_factory=list)
+
+    def build(self) -> Ended:
+        """Build as far as it goes."""
+        return self.site.run(env=self.env)
+
+    def build_by_bits(self) -> None:
+        """Build with a few free bytes, again and again, until a build comes to its end."""
+        free = 0
+        for _ in range(80):
+            before = len(list(self.store.glob("*/*/*")))
+            leave_free(self.disk, free)
+            ended = self.build()
+            check_store(self.store)
+            if ended.status == 0:
+                break
+            self.failures.append(ended)
+            if len(list(self.store.glob("*/*/*"))) == before:
+                free += STEP
+        (self.disk / ".filler").unlink()
+        ended = self.build()
+        assert ended.status == 0, ended
+        assert self.build().lines[0].startswith("Nothing to do")
+        check_store(self.store)
+        assert len(list(self.store.glob("tree/*/latest/instance.json"))) == 2
+
+
+def check_told(failures: list[Ended], statuses: set[int]) -> None:
+    """Each failure has such an exit status, and one line for each reason."""
+    assert len(failures) > 5
+    for ended in failures:
+        assert ended.status in statuses, ended
+        assert "Traceback" not in ended.out, ended
+        assert "No space left" in ended.out or "is full" in ended.out, ended
+
+
+def test_full_disk_of_the_store(site: Site):
+    """However far a build comes before the store's disk is full, the next goes on from there."""
+    with small_disk(site.base / "disk") as disk:
+        store = disk / "store"
+        battle = FullDisk(site, disk, store, {"CBNG_STORE": str(store)})
+        battle.build_by_bits()
+
+    check_told(battle.failures, {13})
+
+
+def test_full_disk_of_the_working_directory(site: Site):
+    """Where references, scratch and doit's database fill a disk at any stage, it is told."""
+    env = {"CBNG_REVIEW_URL": f"file:{site.review}"}
+    failures = []
+    with small_disk(site.base / "disk") as disk:
+        for what in STEPS:
+            shutil.rmtree(site.base / "store", ignore_errors=True)
+            site.path = site.add_checkout(f"disk/{what}")
+            site.behave(**{what.replace(".", "__"): {"fill": str(disk)}})
+            failures.append(site.run(env=env))
+            check_store(site.base / "store")
+            (disk / ".filler").unlink()
+            site.behave()
+            ended = site.run(env=env)
+            assert ended.status == 0, ended
+            assert site.run(env=env).lines[0].startswith("Nothing to do")
+
+    check_told(failures, {10, 13, 14})
+
+
+def test_build_wants_some_room_to_begin(site: Site):
+    """Where the disk is full before the start one line says so."""
+    with small_disk(site.base / "disk") as disk:
+        site.path = site.add_checkout("disk/checkout")
+        leave_free(disk, 4096)
+        refused = site.run()
+
+    assert refused.status == 3, refused
+    assert len(refused.lines) == 1
+    assert "No space left on device: a build needs 256 KB there at least" in refused.out
+
+
+def test_full_disk_of_the_file_service(site: Site):
+    """The same where the file service's disk is full: it answers 507, and goes on later."""
+    with small_disk(site.base / "disk") as disk:
+        store = disk / "store"
+        store.mkdir()
+        with serving(store) as running:
+            env = {"CBNG_STORE_URL": running.url, "FILE_API_KEY": TOKEN}
+            battle = FullDisk(site, disk, store, env)
+            battle.build_by_bits()
+
+    check_told(battle.failures, {13})

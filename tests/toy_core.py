@@ -8,10 +8,12 @@ the chain, the output's name, or the program:
     sleep     seconds before it does anything
     exit      leaves nothing and ends with this code
     child     starts a child of its own that sleeps this many seconds, first
+    fill      fills the disk of this directory to its last byte, first
     spoil     path of an output → text that stands there instead
     note      text in each network, so that it gets other bytes
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -115,6 +117,13 @@ def trial_run() -> None:
     (out / "debug.xml").write_text("<WPEditSet>\n</WPEditSet>\n", encoding="ascii")
 
 
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with contextlib.suppress(OSError), path.open("ab", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+
 def how(what: str) -> dict[str, object]:
     """How *what* misbehaves."""
     path = HERE / "behaviour.json"
@@ -135,6 +144,8 @@ def main(program: str, arguments: list[str]) -> int:
     if child := behaviour.get("child"):
         subprocess.Popen(["sleep", str(child)])
     time.sleep(float(str(behaviour.get("sleep", 0))))
+    if full := behaviour.get("fill"):
+        fill(Path(str(full)) / ".filler")
     if "exit" in behaviour:
         print(f"toy core: {what} fails as told")
         return int(str(behaviour["exit"]))

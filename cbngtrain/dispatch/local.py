@@ -8,6 +8,7 @@ with this process, however that ends. What it leaves is checked before its recor
 import hashlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ EVALUATION = Path(__file__).parents[1] / "evaluation"
 PROGRAMS = ("cluebotng", "create_ann", "create_bayes_db", "print_bayes_db")
 
 _GRACE = 5  # seconds between asking a step that is out of time to stop, and killing it
+_NEXT_TO_NOTHING = 64 << 10  # bytes
 _TAIL = 2000  # bytes of a log in which the reason for a failure is looked for
 
 
@@ -74,7 +76,8 @@ class LocalDispatcher:
             finally:
                 output.unlink(missing_ok=True)
             if code:
-                raise StepFailed(step.name, _problem(code, told), self._store.place(kept_log))
+                problem = _problem(code, told) + _full(directory)
+                raise StepFailed(step.name, problem, self._store.place(kept_log))
             artifacts = self._artifacts(step, directory, kept_log)
             about = {"seconds": round(time.monotonic() - began, 1), "where": "local"}
             parts = step.parts(inputs)
@@ -246,6 +249,12 @@ def _pass_on(step: Step, printed: bytes) -> None:
     for line in printed.decode(errors="replace").replace("\r", "\n").splitlines():
         if line.strip():
             log.info("%s: %s", step.name, line.rstrip())
+
+
+def _full(directory: Path) -> str:
+    """Say so if the disk of *directory* is full: a command may die of that without a word."""
+    free = shutil.disk_usage(directory).free
+    return f"; the disk of {directory.parent} is full" if free < _NEXT_TO_NOTHING else ""
 
 
 def _problem(code: int, told: str) -> str:
