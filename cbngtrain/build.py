@@ -32,6 +32,7 @@ from cbngtrain.errors import (
     StoreError,
 )
 from cbngtrain.plan import Plan
+from cbngtrain.promote import rule_of
 from cbngtrain.review import ReviewService
 from cbngtrain.settings import Settings
 from cbngtrain.step import (
@@ -238,6 +239,9 @@ class Build:
         self._settings = settings
         self.has_store_here = not settings.store_url  # asking it needs no network
         self.has_asked_name = bool(instance)
+        self.step_env = settings.step_env
+        self.rule = rule_of(settings)  # by which networks are promoted
+        self.promotes = settings.promote == "auto"
         self.place = settings.dispatch  # where steps run
         self.metrics_file = settings.metrics_file
         self.instance = instance or time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
@@ -441,6 +445,10 @@ class Build:
         for leaf in step.recipe.leaves:
             self.reference(step.slug, leaf.artifact).unlink(missing_ok=True)
         return {"did": "unchanged", "why": "", "key": ""}
+
+    def realise(self, step: Step, inputs: Mapping[str, Made]) -> tuple[Record, bool]:
+        """Return the record of *step* on *inputs*, which need not be the references'; see there."""
+        return realise(step, inputs, self.store, self._dispatcher)
 
     def _with_inputs_healed(self, step: Step) -> tuple[Record, bool]:
         """Realise *step*; make again each input that turns out to be lost."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
 
-from cbngtrain import deploy_commands, tasks
+from cbngtrain import deploy_commands, evaluation_commands, tasks
 from cbngtrain.build import (
     DIRECTORY,
     EDITS,
@@ -205,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_builders(commands)
     _add_readers(commands)
+    evaluation_commands.add_commands(commands, lambda: compose(os.environ, runs=False))
     deploy_commands.add_commands(commands, lambda: _settings(os.environ, "INFO"))
     return parser
 
@@ -218,7 +219,7 @@ def _settings_help() -> str:
     ]
     statuses = (
         "exit status: 0 done, 3 usage or plan, 10 a step failed, 11 bad input, 12 settings,\n"
-        "  13 store, 14 infrastructure, 130 and 143 stopped"
+        "  13 store, 14 infrastructure, 15 held by the gate, 130 and 143 stopped"
     )
     return "\n".join(["environment:", *rows, "", statuses])
 

@@ -17,6 +17,7 @@ What goes wrong, and the exit status that tells it.
       - StepTimedOut    10 the step ran out of time and was stopped
     + FormatError       11 a file is not what its name says (path and place given)
     + OverlapError      11 edits are both in the training and in the trial set
+    + HeldError         15 the gate holds a network that was to be promoted
     + ToolforgeError    14 Toolforge refused, failed or answered nonsense (status given)
 """
 
@@ -144,3 +145,9 @@ class ToolforgeError(TrainerError):
         """*code* is the HTTP status of the answer, or None if there was none."""
         self.code = code
         super().__init__(message)
+
+
+class HeldError(TrainerError):
+    """The gate holds a network that was to be promoted."""
+
+    status = 15

@@ -14,6 +14,7 @@ from typing import Any
 from cbngtrain.build import EDITS, Build, read_reference
 from cbngtrain.errors import InstanceConflict, StoreError
 from cbngtrain.plan import EditSet
+from cbngtrain.promote import promote, verdict_on
 from cbngtrain.step import Artifact, Digest, Record, Source, Step, fingerprint
 from cbngtrain.store import Instance
 
@@ -176,7 +177,20 @@ def publish(build: Build, edit_set: EditSet) -> dict[str, str]:
                 raise
             name = time.strftime(_TIME, time.gmtime(timegm(time.strptime(name, _TIME)) + 1))
         else:
-            return {"did": "published", "why": f"{edit_set.name}/{name}"}
+            told = _promoted(build, edit_set, name) if build.promotes else ""
+            return {"did": "published", "why": f"{edit_set.name}/{name}{told}"}
+
+
+def _promoted(build: Build, edit_set: EditSet, name: str) -> str:
+    """Promote what was just published if the gate lets it; return what is said of that."""
+    instance = build.store.instance(edit_set.name, name)
+    if instance is None:
+        raise StoreError(f"{edit_set.name}/{name} is gone from the store again; run doit again")
+    verdict = verdict_on(build.store, instance, build.rule)
+    if not verdict.promotes:
+        return f"; held: {verdict.why}"
+    promote(build.store, instance, verdict, "doit, as CBNG_PROMOTE=auto says")
+    return f"; in production: {verdict.why}"
 
 
 def _keep_head(build: Build, found: Contents) -> None:

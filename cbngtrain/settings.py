@@ -116,6 +116,24 @@ def _percent(text: str) -> float | None:
     return float(Decimal(text) / 100)
 
 
+RATES = ("1", "0.5", "0.25", "0.1", "0.01")
+"""False positive rates in percent that the evaluation tells of."""
+
+
+def _rate(text: str) -> float:
+    """Return one of `RATES` as a share."""
+    if text not in RATES:
+        raise ValueError(f"{', '.join(RATES[:-1])} or {RATES[-1]}")
+    return float(Decimal(text) / 100)
+
+
+def _points(text: str) -> float:
+    """Return points of a share, as a share."""
+    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,9})?", text):
+        raise ValueError("a number of points from 0 to 99.9")
+    return float(Decimal(text) / 100)
+
+
 def _one_of(*words: str) -> Callable[[str], str]:
     """Return a parser of one of *words*."""
 
@@ -319,6 +337,32 @@ VARIABLES: Mapping[str, Variable] = {
         "percent of all edits that are vandalism, for precision, part of the fingerprint; else "
         "3.4, editquality's share of damaging edits on the English Wikipedia in 2015",
     ),
+    "promote": Variable(
+        "CBNG_PROMOTE",
+        _one_of("never", "auto"),
+        "never",
+        "whether a build puts what it published into production if the gate lets it: `never` or "
+        "`auto`",
+    ),
+    "promote_rate": Variable(
+        "CBNG_PROMOTE_RATE",
+        _rate,
+        "0.1",
+        "the gate: false positive rate in percent at which a network must not catch less than the "
+        "reference: 1, 0.5, 0.25, 0.1 or 0.01",
+    ),
+    "promote_margin": Variable(
+        "CBNG_PROMOTE_MARGIN",
+        _points,
+        "0",
+        "the gate: points of recall there that the interval of the difference may reach below 0",
+    ),
+    "promote_overlap": Variable(
+        "CBNG_PROMOTE_OVERLAP",
+        _whole_number(0, 10**9),
+        "0",
+        "the gate: trial edits that may have been trained on",
+    ),
     "source_max_age": Variable(
         "CBNG_SOURCE_MAX_AGE",
         _whole_number(0, 10**9),
@@ -416,6 +460,10 @@ class Settings:
     seed: int | None
     reference: str
     share: float | None  # in (0, 1)
+    promote: str
+    promote_rate: float  # in (0, 1)
+    promote_margin: float  # in [0, 1]
+    promote_overlap: int
     source_max_age: int  # seconds
     fallback_trial: str
     overlap: str

@@ -158,6 +158,15 @@ class Site:
         return [line.split()[0] for line in lines]
 
     @property
+    def own_calls(self) -> list[str]:
+        """The same without trials of other networks, with which one is compared."""
+        path = self.core / "calls.log"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        called = (line.split(maxsplit=2) for line in lines)
+        rivals = ("previous-", "reference-")
+        return [what for what, _, cwd in called if not Path(cwd).name.startswith(rivals)]
+
+    @property
     def evaluations(self) -> list[str]:
         """What the evaluation was called for since the last `forget_calls`, in order."""
         path = self.base / "evaluations.log"

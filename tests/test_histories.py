@@ -83,7 +83,7 @@ class History:
         note(f"wanted {wanted}")
         note(repr(ended))
         assert ended.status == 0, ended
-        assert self.site.calls == wanted, ended
+        assert self.site.own_calls == wanted, ended
         self.published = True
         self.check()
         if wanted:

@@ -55,7 +55,9 @@ def report(arguments: argparse.Namespace) -> None:
         "version": 1,
         "edit_set": arguments.edit_set,
         "share": arguments.share,
-        "counts": {"edits": len(lines)},
+        "counts": {"edits": len(lines), "constructive": len(lines)},
+        "overlap": {"edits": 0},
+        "at_rates": [{"rate": 0.001, "enough_constructive": True}],
         "digest": what.hex(),
     }
     (arguments.out / "metrics.json").write_text(json.dumps(value))
@@ -68,6 +70,14 @@ def compare(arguments: argparse.Namespace) -> None:
     comparisons = [
         {
             "name": path.stem,
+            "names": {"new": "this network", "reference": path.stem},
+            "at_rates": [
+                {
+                    "rate": 0.001,
+                    "enough_constructive": True,
+                    "difference": {"value": 0.02, "low": 0.01, "high": 0.03},
+                }
+            ],
             "network": hashlib.sha256(path.with_suffix(".fann").read_bytes()).hexdigest(),
             "scores": digest(*scores(path)).hex(),
         }
@@ -87,18 +97,31 @@ def compare(arguments: argparse.Namespace) -> None:
     draw(arguments.out, "comparison-", digest(text.encode()))
 
 
+def spread(arguments: argparse.Namespace) -> None:
+    """The seeds, and what was scored for each."""
+    found = {int(path.stem): path for path in arguments.seeds.glob("*.txt")}
+    value = {
+        "format": "cbngtrain/spread",
+        "version": 1,
+        "seeds": sorted(found),
+        "scores": [digest(*scores(found[seed])).hex() for seed in sorted(found)],
+    }
+    (arguments.out / "spread.json").write_text(json.dumps(value))
+    print(f"seeds {sorted(found)}")
+
+
 def main(program: str, words: list[str]) -> int:
     """Log the call, do the work."""
     with (Path.home() / "evaluations.log").open("a", encoding="utf-8") as calls:
         found = sorted(str(path) for path in Path().rglob("*") if path.is_file())
         calls.write(f"{program} {' '.join(found)}\n")
     parser = argparse.ArgumentParser()
-    for option in ("--details", "--train-ids", "--network", "--references", "--out"):
+    for option in ("--details", "--train-ids", "--network", "--references", "--seeds", "--out"):
         parser.add_argument(option, type=Path)
     parser.add_argument("--edit-set")
     parser.add_argument("--share", type=float)
     arguments, _ = parser.parse_known_args(words)
-    {"report": report, "compare": compare}[program](arguments)
+    {"report": report, "compare": compare, "spread": spread}[program](arguments)
     return 0
 
 
