@@ -112,7 +112,6 @@ class _Work:
                 link.run(table)
             else:
                 rendered.append(link.rendered(table))
-        table.forget()
         return rendered
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cbngtrain.engine.configuration import Block
 from cbngtrain.engine.report import c_float
 from cbngtrain.engine.table import EVERYTHING, MAX_INDEXED, Deferred, Link, Table
-from cbngtrain.engine.words import WordSet
+from cbngtrain.engine.word_sets import WordSets
 
 DOUBLE_MAP = "expr_dmap_dbg"
 """What the last expressions of a chain could see: a property for dumps alone."""
@@ -193,7 +193,7 @@ def _names_seen(name: str, column: Any) -> list[str]:
     """The names under which expressions see a column."""
     if isinstance(column, DoubleMap):
         return []
-    if isinstance(column, Deferred):
+    if isinstance(column, Deferred | WordSets):
         return [name + "_size"]
     if isinstance(column, np.ndarray):
         if column.ndim == 1:
@@ -203,7 +203,7 @@ def _names_seen(name: str, column: Any) -> list[str]:
     names = []
     if any(type(value) in {int, float, bool} for value in column):
         names.append(name)
-    if any(isinstance(value, bytes | WordSet) for value in column):
+    if any(isinstance(value, bytes) for value in column):
         names.append(name + "_size")
     return names
 
@@ -223,7 +223,10 @@ def _texts_of(column: Any, limit: int | None) -> list[bytes | None]:
         return [_float_set_text(row, limit) for row in column]
     if isinstance(column, np.ndarray):
         return _number_texts(column)
-    return [_text_of(value, limit) for value in column]
+    if isinstance(column, WordSets):
+        texts = zip(_word_set_texts(column, limit), column.is_there, strict=True)
+        return [text if is_there else None for text, is_there in texts]
+    return [_TEXTS[type(value)](value) for value in column]
 
 
 def _number_texts(column: NDArray[np.float32]) -> list[bytes | None]:
@@ -234,26 +237,18 @@ def _number_texts(column: NDArray[np.float32]) -> list[bytes | None]:
     return [*(b"%g " * len(values) % tuple(values)).split()]
 
 
-def _text_of(value: Any, limit: int | None) -> bytes | None:
-    if isinstance(value, WordSet):
-        return _word_set_text(value, limit)
-    return _TEXTS[type(value)](value)
-
-
-def _word_set_text(words: WordSet, limit: int | None) -> bytes:
+def _word_set_texts(sets: WordSets, limit: int | None) -> list[bytes]:
     """
     A line each: of as many words as fill the limit.
 
     A line has five bytes at least, and nine come before the first, which tells how many lines
-    are enough in any case; most often a few are.
+    are enough in any case.
     """
-    most = len(words) if limit is None else max(limit - 9, 0) // 5 + 1
-    for number in (FEW_LINES, most):
-        lines = [b"%b: %d\n" % each for each in words.first(number)]
-        text = b"WordSet:\n" + b"".join(lines)
-        if limit is not None and (len(text) > limit or len(lines) < number):
-            break
-    return text
+    most = sets.sizes.max(initial=0) if limit is None else max(limit - 9, 0) // 5 + 1
+    return [
+        b"WordSet:\n" + b"".join([b"%b: %d\n" % each for each in words])
+        for words in sets.first(int(most))
+    ]
 
 
 def _float_set_text(values: NDArray[np.float32], limit: int | None) -> bytes:

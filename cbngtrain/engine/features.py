@@ -23,11 +23,11 @@ from cbngtrain.engine import (
     scorer,
     text,
     word_metrics,
-    words,
 )
 from cbngtrain.engine.configuration import Block
-from cbngtrain.engine.table import EVERYTHING, Deferred, Link, Step, Table, sources_of
-from cbngtrain.engine.words import Runs, Splitter, WordSet
+from cbngtrain.engine.splitter import Splitter
+from cbngtrain.engine.table import EVERYTHING, Column, Deferred, Link, Step, Table, sources_of
+from cbngtrain.engine.word_sets import Runs, WordSets
 
 INT_RANGE = (-(2**31), 2**31 - 1)
 
@@ -176,20 +176,13 @@ def wordset_diff(block: Block) -> list[Link]:
     added, removed, delta = (block.text(key, "") for key in ("added", "removed", "delta"))
 
     def run(table: Table) -> None:
-        columns = table.required(current, WordSet), table.required(previous, WordSet)
-        pairs = list(zip(*columns, strict=True))
-        differences = [one.minus(other) for one, other in pairs]
+        one, other = table.word_sets(current), table.word_sets(previous)
+        difference = one.minus(other)
         for target, sign in ((added, 1), (removed, -1)):
             if target:
-                table.columns[target] = [
-                    WordSet.of({word: abs(n) for word, n in each.items() if n * sign > 0})
-                    for each in differences
-                ]
+                table.columns[target] = difference.where_above(sign=sign)
         if delta:  # the one set that has words 0 times: those that did not change
-            table.columns[delta] = [
-                WordSet.of(dict.fromkeys({**one.counts, **other.counts}, 0) | each)
-                for (one, other), each in zip(pairs, differences, strict=True)
-            ]
+            table.columns[delta] = difference.with_words_of(one).with_words_of(other)
 
     return [Step((current, previous), tuple(filter(None, (added, removed, delta))), run)]
 
@@ -201,11 +194,8 @@ def wordset_compare(block: Block) -> list[Link]:
     target = block.text("num_common_words", "")
 
     def run(table: Table) -> None:
-        columns = table.required(first, WordSet), table.required(second, WordSet)
-        table.columns[target] = [
-            words.common_words(one.counts, other.counts)
-            for one, other in zip(*columns, strict=True)
-        ]
+        common = table.word_sets(first).common(table.word_sets(second))
+        table.columns[target] = common.tolist()
 
     return [Step((first, second), (target,), run)] if target else []
 
@@ -215,15 +205,11 @@ def misc_raw_word_metrics(block: Block) -> list[Link]:
     block.only("inputs")
 
     def step(source: str, prefix: str) -> Step:
-        names = {prefix + name: metric for name, metric in word_metrics.METRICS.items()}
-
         def run(table: Table) -> None:
-            sets = [each.counts for each in table.required(source, WordSet)]
-            found = word_metrics.words_of(sets)
-            for name, metric in names.items():
-                table.columns[name] = metric(found).tolist()
+            for name, column in word_metrics.metrics(table.word_sets(source)).items():
+                table.columns[prefix + name] = column.tolist()
 
-        return Step((source,), tuple(names), run)
+        return Step((source,), tuple(prefix + name for name in word_metrics.METRICS), run)
 
     return [step(*each) for each in _inputs(block)]
 
@@ -232,7 +218,7 @@ def word_character_replace(block: Block) -> list[Link]:
     """`character_replace` on each word; counts of words that become equal add up."""
     change = _replacement(block)
     return [
-        _per_word_set(source, target, lambda each: each.changed(change))
+        _per_word_set(source, target, lambda sets: sets.changed(change))
         for source, target in _inputs(block)
     ]
 
@@ -252,7 +238,7 @@ def word_finder(block: Block) -> list[Link]:
             metrics.refuse(name, "has a word beyond printable ASCII")
 
     def step(source: str, target: str, word: bytes) -> Step:
-        return _per_word_set(source, target, lambda each: each.counts.get(word, 0))
+        return _per_word_set(source, target, lambda sets: sets.times(word).tolist())
 
     return [
         step(source, prefix + name, word)
@@ -330,12 +316,12 @@ def bayesian_scorer(block: Block) -> list[Link]:
     )
 
     def run(table: Table) -> None:
-        scores = [machine.score(each.counts) for each in table.required(source, WordSet)]
-        table.columns[target] = np.array([each.probability for each in scores], np.float32)
+        scores = machine.scores(table.word_sets(source))
+        table.columns[target] = scores.probabilities
         if count:
-            table.columns[count] = [each.words for each in scores]
-        for index, name in enumerate(ranges):
-            table.columns[name] = [each.in_ranges[index] for each in scores]
+            table.columns[count] = scores.words.tolist()
+        for name, column in zip(ranges, scores.in_ranges, strict=True):
+            table.columns[name] = column.tolist()
 
     makes = (target, *ranges, *([count] if count else []))
     return [Step((source,), makes, run)]
@@ -418,34 +404,24 @@ def _per_text(source: str, target: str, function: Callable[[bytes], Any]) -> Ste
     return Step((source,), (target,), run)
 
 
-def _per_word_set(source: str, target: str, function: Callable[[WordSet], Any]) -> Step:
+def _per_word_set(source: str, target: str, function: Callable[[WordSets], Column]) -> Step:
     def run(table: Table) -> None:
-        table.columns[target] = [function(each) for each in table.required(source, WordSet)]
+        table.columns[target] = function(table.word_sets(source))
 
     return Step((source,), (target,), run)
 
 
 def _split(block: Block, runs: Runs) -> list[Link]:
-    """Steps that split texts; a current one's words have those of the previous one for twin."""
-    how = Splitter(block.data("valid_word_chars"), block.data("ignore_chars")), runs
-    inputs = dict(_inputs(block))
+    """Steps that split texts."""
+    splitter = Splitter(block.data("valid_word_chars"), block.data("ignore_chars"))
 
     def step(source: str, target: str) -> Step:
-        is_current = source.startswith("current_")
-        twin = inputs.get("previous_" + source.removeprefix("current_"), "") if is_current else ""
-
         def run(table: Table) -> None:
-            pairs = zip(table.texts(source), table.optional(twin), strict=True)
-            table.columns[target] = [
-                None if each is None else table.sets.of(edit, each, how, other)
-                for edit, (each, other) in enumerate(pairs)
-            ]
+            table.columns[target] = table.splitting.of(table.texts(source), splitter, runs)
 
-        return Step((source, twin) if twin else (source,), (target,), run)
+        return Step((source,), (target,), run)
 
-    # The twins first.
-    ordered = sorted(inputs, key=lambda source: source.startswith("current_"))
-    return [step(source, inputs[source]) for source in ordered]
+    return [step(*each) for each in _inputs(block)]
 
 
 def _patterns(block: Block, key: str) -> list[regex.Pattern]:

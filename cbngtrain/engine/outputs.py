@@ -19,7 +19,6 @@ from cbngtrain.engine.dumps import Copier, Files
 from cbngtrain.engine.errors import FormatError
 from cbngtrain.engine.report import c_float
 from cbngtrain.engine.table import Link, Table
-from cbngtrain.engine.words import WordSet
 
 MIN_INTERVAL = 1e-6  # of the threshold table: a million lines
 
@@ -46,11 +45,11 @@ class BayesTraining:
         """V is 1 for vandalism, else 0; words are in byte order."""
         lines: list[bytes] = []
         truths = table.required(self.truth, bool)
-        for words, is_vandalism in zip(table.required(self.words, WordSet), truths, strict=True):
-            if len(words):
+        for words, is_vandalism in zip(table.word_sets(self.words).dicts(), truths, strict=True):
+            if words:
                 prefix = b"1 " if is_vandalism else b"0 "
                 lines.append(prefix + b"_EDIT_TOTALS\n" + prefix)
-                lines.append((b"\n" + prefix).join(sorted(words.counts)) + b"\n")
+                lines.append((b"\n" + prefix).join(sorted(words)) + b"\n")
         return b"".join(lines)
 
     def writer(self, files: Files) -> Copier:

@@ -1,9 +1,18 @@
 """The Bayesian scorer: words and a database become a probability of vandalism."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
+from numpy.typing import NDArray
+
+from cbngtrain.engine.groups import rows_of
+from cbngtrain.engine.vocabulary import NOTHING, Ints
+from cbngtrain.engine.word_sets import WordSets
+
+Doubles = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 PRIOR = 0.5  # of a word that was never seen, in the corrected probability
 PRIOR_WEIGHT = 4.0  # edits that the prior counts for
@@ -14,40 +23,40 @@ NUM_WORDS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class Scores:
     """
-    What the words of one edit come to.
+    What the words of edits come to, (n_edits,) each.
 
     Attributes:
-        probability: Of vandalism, a 32-bit float.
-        words: How many words it was made of.
+        probabilities: Of vandalism, 32-bit floats.
+        words: How many words each was made of.
         in_ranges: Per probability range, how many words are in it.
     """
 
-    probability: float
-    words: int
-    in_ranges: tuple[int, ...]
+    probabilities: NDArray[np.float32]
+    words: Ints
+    in_ranges: tuple[Ints, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class WordProbability:
+class WordProbabilities:
     """
-    What a word says.
+    What words say, the least telling one first: the one whose probability is nearest to 0.5.
 
     Attributes:
-        raw: Its probability of vandalism.
+        ranks: Word → its place in the arrays.
+        raw: Its probability of vandalism, shape (n_words,).
         corrected: The same, drawn towards 0.5 the more rarely the word was seen.
-        weight: How far *corrected* is from 0.5, a 32-bit float.
     """
 
-    raw: float
-    corrected: float
-    weight: float
+    ranks: Mapping[bytes, int]
+    raw: Doubles
+    corrected: Doubles
 
 
 def word_probabilities(
     database: Mapping[bytes, tuple[int, int]], min_edits: int
-) -> dict[bytes, WordProbability]:
+) -> WordProbabilities:
     """
     Return the probabilities of the words that were seen in *min_edits* edits or more.
 
@@ -59,56 +68,87 @@ def word_probabilities(
     Both are 32-bit floats: p = (b/B) / (b/B + g/G), and c = (4 · 0.5 + n · p) / (4 + n) with
     n = g + b. As in the native core every operation of p and the product n · p are done in
     32 bits, the other operations of c in doubles (which shows in the seventh digit of a
-    score). Where a total is 0 both are NaN.
+    score). Where a total is 0 both are NaN. Of words that are as far from 0.5 the one with the
+    lower probability comes first.
     """
-    good_total, bad_total = (np.float32(n) for n in database.get(TOTALS, (0, 0)))
-    found = {}
+    seen = {word: edits for word, edits in database.items() if sum(edits) >= min_edits}
+    totals = np.array(database.get(TOTALS, (0, 0)), np.float32)
+    edits = np.array(list(seen.values()), np.int64).reshape(-1, 2)  # good, bad
+    number = edits.sum(axis=1)
     with np.errstate(all="ignore"):
-        for word, (good, bad) in database.items():
-            seen = good + bad
-            if seen < min_edits:
-                continue
-            of_bad = np.float32(bad) / bad_total
-            raw = of_bad / (of_bad + np.float32(good) / good_total)
-            of_edits = float(np.float32(seen) * raw)
-            corrected = np.float32((PRIOR_WEIGHT * PRIOR + of_edits) / (PRIOR_WEIGHT + seen))
-            weight = np.float32(abs(0.5 - float(corrected)))
-            found[word] = WordProbability(float(raw), float(corrected), float(weight))
-    return found
+        of_good, of_bad = (edits.astype(np.float32) / totals).T
+        raw = of_bad / (of_bad + of_good)
+        of_edits = (number.astype(np.float32) * raw).astype(np.float64)
+        corrected = ((PRIOR_WEIGHT * PRIOR + of_edits) / (PRIOR_WEIGHT + number)).astype(np.float32)
+        weight = np.abs(0.5 - corrected.astype(np.float64)).astype(np.float32)
+    order = np.lexsort((corrected, weight))
+    words = list(seen)
+    ranks = {words[place]: rank for rank, place in enumerate(order.tolist())}
+    return WordProbabilities(ranks, *(p[order].astype(np.float64) for p in (raw, corrected)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scorer:
     """
     A configured scorer.
 
     Attributes:
-        probabilities: Word → its probabilities; other words do not count.
+        probabilities: Of words; others do not count.
         num_words: At most so many words make the score, those farthest from 0.5.
         default_score: The score where no word is left.
         max_low, min_high: Words whose corrected probability is between are left out.
         ranges: Low and high of each range of raw probabilities to count in.
     """
 
-    probabilities: Mapping[bytes, WordProbability]
+    probabilities: WordProbabilities
     num_words: int
     default_score: float
     max_low: float
     min_high: float
     ranges: tuple[tuple[float, float], ...]
 
-    def score(self, words: Iterable[bytes]) -> Score:
-        """Return the score of the distinct *words* of an edit."""
-        known = [p for word in words if (p := self.probabilities.get(word)) is not None]
-        in_ranges = tuple(sum(low <= p.raw <= high for p in known) for low, high in self.ranges)
-        telling = [p for p in known if not self.max_low <= p.corrected <= self.min_high]
-        if not telling:
-            return Score(self.default_score, 0, in_ranges)
-        # Ties go to the greater probability; the products begin with the least telling word.
-        ranked = sorted((p.weight, p.corrected) for p in telling)
-        ranked = ranked[max(0, len(ranked) - self.num_words) :]
-        bad = good = 1.0
-        for _, corrected in ranked:
-            bad *= corrected
-            good *= 1.0 - corrected
-        return Score(float(np.float32(bad / (bad + good))), len(ranked), in_ranges)
+    def scores(self, sets: WordSets) -> Scores:
+        """Return the scores of the distinct words of each set."""
+        known = self.probabilities
+        n_sets = len(sets.counts.starts) - 1
+        rank = sets.vocabulary.column(self._ranks)[sets.counts.ids]
+        row = rows_of(sets.counts.starts)[rank != NOTHING]
+        rank = rank[rank != NOTHING]
+        in_ranges = tuple(
+            np.bincount(row[(low <= known.raw[rank]) & (known.raw[rank] <= high)], minlength=n_sets)
+            for low, high in self.ranges
+        )
+        corrected = known.corrected[rank]
+        is_telling = ~((self.max_low <= corrected) & (corrected <= self.min_high))
+        row, rank = row[is_telling], rank[is_telling]
+        telling = np.sort(row * len(known.raw) + rank)  # set by set, the most telling word last
+        ends = np.cumsum(np.bincount(row, minlength=n_sets))
+        number = np.minimum(np.diff(ends, prepend=0), self.num_words)
+        probabilities = self._probabilities(telling % max(1, len(known.raw)), ends, number)
+        return Scores(probabilities, number, in_ranges)
+
+    def _probabilities(self, rank: Ints, ends: Ints, number: Ints) -> NDArray[np.float32]:
+        """
+        The probabilities of vandalism, of the last words of each set.
+
+        Args:
+            rank: Of all sets' telling words, one set after another.
+            ends: Where each set's end, shape (n_sets,).
+            number: How many of the last words of each set to take, shape (n_sets,).
+        """
+        good, bad = np.ones(len(ends)), np.ones(len(ends))
+        corrected = np.append(self.probabilities.corrected[rank], 0)
+        for back in range(number.max(initial=0), 0, -1):  # the products begin with the least
+            is_there = back <= number
+            probability = corrected[ends - back]
+            bad *= np.where(is_there, probability, 1.0)
+            good *= np.where(is_there, 1.0 - probability, 1.0)
+        with np.errstate(all="ignore"):
+            scores = bad / (bad + good)
+        return np.where(number > 0, scores, self.default_score).astype(np.float32)
+
+    def _ranks(self, words: list[bytes]) -> Ints:
+        """The ranks of words, `NOTHING` of those that do not count."""
+        return np.fromiter(
+            map(self.probabilities.ranks.get, words, repeat(NOTHING)), np.int64, len(words)
+        )

@@ -2,9 +2,9 @@
 The properties of a chunk of edits, as columns; steps that make columns; outputs of them.
 
 A column has one value per edit, in the order of the edit set; None where an edit has no such
-property. Values are ``bytes`` (text), ``int``, ``float`` (a 32-bit float's value), ``bool`` and
-`WordSet`. Columns of floats may be arrays: shape (n_edits,) for numbers, (n_edits, n_values)
-for float sets; and a column of texts may be `Deferred`.
+property. Values are ``bytes`` (text), ``int``, ``float`` (a 32-bit float's value) and ``bool``.
+Columns of floats may be arrays: shape (n_edits,) for numbers, (n_edits, n_values) for float
+sets; a column of texts may be `Deferred`; and one of word sets is `WordSets`.
 """
 
 import re
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cbngtrain.engine.edits import Edit
 from cbngtrain.engine.errors import FormatError
-from cbngtrain.engine.words import Sets, WordSet
+from cbngtrain.engine.word_sets import Splitting, WordSets
 
 Doubles = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ class Rendered(Protocol):
         """The values as text, of long ones at least *limit* + 1 bytes."""
 
 
-Column = list[Any] | NDArray[np.float32] | Deferred | Rendered
+Column = list[Any] | NDArray[np.float32] | Deferred | WordSets | Rendered
 """See the module."""
 
 
@@ -80,13 +80,13 @@ class Table:
         path: The file that the edits are of, for messages.
         edits: The edits as they stand there.
         columns: Property → its values.
-        sets: The words of their texts.
+        splitting: Splits their texts into words.
     """
 
     path: Path
     edits: Sequence[Edit]
     columns: dict[str, Column] = field(default_factory=dict)
-    sets: Sets = field(default_factory=Sets)
+    splitting: Splitting = field(default_factory=Splitting)
 
     def optional(self, name: str) -> Any:
         """The values of a property, None where an edit has no such property."""
@@ -109,7 +109,25 @@ class Table:
                     raise FormatError(self.path, edit.place, f"the edit has no {name}")
                 if kinds and not isinstance(value, kinds):
                     raise FormatError(self.path, edit.place, f"{name} is of the wrong type")
+        elif kinds:
+            raise FormatError(self.path, self.edits[0].place, f"{name} is of the wrong type")
         return column
+
+    def word_sets(self, name: str) -> WordSets:
+        """
+        The word sets that every edit must have.
+
+        Raises:
+            FormatError: An edit has none, or something else.
+        """
+        column = self.columns.get(name)
+        if isinstance(column, WordSets):
+            for edit, is_there in zip(self.edits, column.is_there, strict=True):
+                if not is_there:
+                    raise FormatError(self.path, edit.place, f"the edit has no {name}")
+            return column
+        self.required(name)
+        raise FormatError(self.path, self.edits[0].place, f"{name} is of the wrong type")
 
     def texts(self, name: str) -> list[bytes | None]:
         """The values of a property that is text, None where an edit has no such property."""
@@ -124,14 +142,6 @@ class Table:
         column = self.columns.get(name)
         return column if isinstance(column, np.ndarray) and column.ndim == 2 else None
 
-    def forget(self) -> None:
-        """Undo what would keep the table in memory until the next garbage collection."""
-        self.sets.forget()
-        for column in self.columns.values():
-            for value in column if isinstance(column, list) else ():
-                if isinstance(value, WordSet):
-                    value.forget()
-
     def numbers(self, name: str) -> tuple[Doubles, bool]:
         """
         The values that an expression sees under a name, and whether all edits have it.
@@ -144,6 +154,9 @@ class Table:
             return column.astype(np.float64), True
         if isinstance(column, list) and _NUMBERS.issuperset(map(type, column)):
             return np.array(column, np.float64), True
+        sets = self.columns.get(name.removesuffix("_size"))
+        if column is None and isinstance(sets, WordSets):
+            return sets.sizes.astype(np.float64), all(sets.is_there)
         values = [self._number(name, index) for index in range(len(self.edits))]
         is_whole = None not in values
         return np.array([value or 0.0 for value in values], np.float64), is_whole
@@ -154,7 +167,7 @@ class Table:
             return float(value)
         if name.endswith("_size"):
             value = self._value(name.removesuffix("_size"), index)
-            if isinstance(value, bytes | WordSet):
+            if isinstance(value, bytes):
                 return float(len(value))
         if match := _INDEXED.fullmatch(name):
             values = self.float_set(match[1])
@@ -164,7 +177,8 @@ class Table:
 
     def _value(self, name: str, index: int) -> Any:
         """One edit's value of a property; None where it has none, or a float set."""
-        if name not in self.columns or self.float_set(name) is not None:
+        column = self.columns.get(name)
+        if column is None or isinstance(column, WordSets) or self.float_set(name) is not None:
             return None
         value = self.optional(name)[index]
         return float(value) if isinstance(value, np.floating) else value

@@ -1,15 +1,14 @@
-"""What the words of sets are like, of all edits of a chunk at once, as arrays."""
+"""What words are like, as arrays: of each word, and of the sets of a column."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbngtrain.engine.words import Counts
+from cbngtrain.engine.vocabulary import Ints
+from cbngtrain.engine.word_sets import WordSets
 
-Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 LOWER, UPPER, DIGIT, VOWEL, OTHER = 1, 2, 4, 8, 16  # what a byte is, bits
@@ -32,20 +31,16 @@ KINDS = _kinds()
 @dataclass(frozen=True, slots=True)
 class Words:
     """
-    The distinct words of some sets, one after another.
+    What words are like, shape (n_words,) each.
 
     Attributes:
-        sizes: How many distinct words each set has, shape (n_sets,).
-        counts: How often each word occurs in its set, shape (n_words,).
-        lengths: In bytes, shape (n_words,).
-        some: What some byte of each word is, shape (n_words,).
-        every: What every byte of each word is, shape (n_words,).
-        first: What the first byte of each word is, shape (n_words,).
-        runs: The longest run of one byte in each word, shape (n_words,).
+        lengths: In bytes.
+        some: What some byte of each word is.
+        every: What every byte of each word is.
+        first: What the first byte of each word is.
+        runs: The longest run of one byte in each word.
     """
 
-    sizes: Ints
-    counts: Ints
     lengths: Ints
     some: NDArray[np.uint8]
     every: NDArray[np.uint8]
@@ -65,52 +60,60 @@ class Words:
         """Whether the first byte of the word is of a kind."""
         return (self.first & kind) > 0
 
-    def total(self, which: Bools) -> Ints:
-        """How often words that are so occur in each set, shape (n_sets,)."""
-        sums = np.concatenate(([0], np.cumsum(self.counts * which)))
-        ends = np.cumsum(self.sizes)
-        totals: Ints = sums[ends] - sums[ends - self.sizes]
-        return totals
 
-    def greatest(self, values: Ints) -> Ints:
-        """The greatest of values, one per word, in each set; 0 in an empty one."""
-        result = np.zeros(len(self.sizes), np.int64)
-        filled = np.flatnonzero(self.sizes)
-        if len(filled):
-            begins = (np.cumsum(self.sizes) - self.sizes)[filled]
-            result[filled] = np.maximum.reduceat(values, begins)
-        return result
-
-
-METRICS: Mapping[str, Callable[[Words], Ints]] = {
-    "word_count": lambda w: w.total(w.lengths > 0),
-    "distinct_word_count": lambda w: w.sizes,
-    "all_lcase_word_count": lambda w: w.total(w.has(LOWER) & ~w.has(UPPER)),
-    "all_ucase_word_count": lambda w: w.total(w.upper),
-    "max_all_ucase_word_len": lambda w: w.greatest(w.lengths * w.upper),
-    "first_ucase_word_count": lambda w: w.total(w.starts(UPPER) & ~w.upper & (w.lengths > 1)),
-    "middle_ucase_word_count": lambda w: w.total(w.has(UPPER) & ~w.starts(UPPER)),
-    "numeric_word_count": lambda w: w.total(w.has(DIGIT) & ~w.has(LOWER | UPPER)),
-    "part_numeric_word_count": lambda w: w.total(w.has(DIGIT) & w.has(LOWER | UPPER)),
-    "novowels_word_count": lambda w: w.total(w.has(LOWER | UPPER) & ~w.has(VOWEL)),
-    "max_word_len": lambda w: w.greatest(w.lengths),
-    "max_word_repeats": lambda w: w.greatest(w.counts),
-    "longest_char_run": lambda w: w.greatest(w.runs),
+TOTALS: Mapping[str, Callable[[Words], Bools]] = {
+    "word_count": lambda w: w.lengths > 0,
+    "all_lcase_word_count": lambda w: w.has(LOWER) & ~w.has(UPPER),
+    "all_ucase_word_count": lambda w: w.upper,
+    "first_ucase_word_count": lambda w: w.starts(UPPER) & ~w.upper & (w.lengths > 1),
+    "middle_ucase_word_count": lambda w: w.has(UPPER) & ~w.starts(UPPER),
+    "numeric_word_count": lambda w: w.has(DIGIT) & ~w.has(LOWER | UPPER),
+    "part_numeric_word_count": lambda w: w.has(DIGIT) & w.has(LOWER | UPPER),
+    "novowels_word_count": lambda w: w.has(LOWER | UPPER) & ~w.has(VOWEL),
 }
-"""Metric of ``misc_raw_word_metrics`` → it, shape (n_sets,)."""
+"""Metric of ``misc_raw_word_metrics`` → which words, as often as they occur, it counts."""
+
+GREATEST: Mapping[str, Callable[[Words], Ints]] = {
+    "max_all_ucase_word_len": lambda w: w.lengths * w.upper,
+    "max_word_len": lambda w: w.lengths,
+    "longest_char_run": lambda w: w.runs,
+}
+"""Metric → of which number of each word it is the greatest."""
+
+METRICS = (*TOTALS, *GREATEST, "distinct_word_count", "max_word_repeats")
+"""The metrics of ``misc_raw_word_metrics``."""
 
 
-def words_of(sets: Sequence[Counts]) -> Words:
-    """Return the words of the sets as arrays."""
-    words = list(chain.from_iterable(sets))
+def metrics(sets: WordSets) -> dict[str, Ints]:
+    """Return all `METRICS` of each set, shape (n_sets,)."""
+    starts, ids, times = sets.counts
+    totals, greatest = len(TOTALS), len(GREATEST)
+    found = np.zeros((len(starts) - 1, len(METRICS)), np.int64)
+    found[:, totals + greatest] = np.diff(starts)
+    filled = np.flatnonzero(np.diff(starts))
+    if len(filled):
+        begins = starts[filled]
+        of_words = sets.vocabulary.column(_of_words)[ids]  # (n_words, totals + greatest)
+        counted = of_words[:, :totals] * times[:, None]
+        found[filled, :totals] = np.add.reduceat(counted, begins)
+        found[filled, totals:-2] = np.maximum.reduceat(of_words[:, totals:], begins)
+        found[filled, -1] = np.maximum.reduceat(times, begins)
+    return dict(zip(METRICS, found.T, strict=True))
+
+
+def _of_words(words: list[bytes]) -> Ints:
+    """What `TOTALS` and `GREATEST` ask of each word, shape (n_words, n_metrics)."""
+    described = _described(words)
+    functions = (*TOTALS.values(), *GREATEST.values())
+    return np.stack([function(described) for function in functions], axis=1).astype(np.int64)
+
+
+def _described(words: list[bytes]) -> Words:
     lengths = np.fromiter(map(len, words), np.int64, len(words))
     text = np.frombuffer(b"".join(words), np.uint8)
     begins = np.cumsum(lengths) - lengths  # (n_words,), where each begins in the text
     kinds = KINDS[text]
-    counts = chain.from_iterable(each.values() for each in sets)
     return Words(
-        sizes=np.fromiter(map(len, sets), np.int64, len(sets)),
-        counts=np.fromiter(counts, np.int64, len(words)),
         lengths=lengths,
         some=np.bitwise_or.reduceat(kinds, begins) if words else kinds,
         every=np.bitwise_and.reduceat(kinds, begins) if words else kinds,
@@ -128,8 +131,6 @@ def _longest_runs(text: NDArray[np.uint8], begins: Ints) -> Ints:
     np.not_equal(text[1:], text[:-1], out=is_new[1:])
     is_new[begins] = True
     runs = np.flatnonzero(is_new)
-    lengths = np.empty_like(runs)
-    np.subtract(runs[1:], runs[:-1], out=lengths[:-1])
-    lengths[-1] = len(text) - runs[-1]
+    lengths = np.diff(runs, append=len(text))
     first_runs = np.cumsum(is_new)[begins] - 1  # (n_words,), of each word
     return np.maximum.reduceat(lengths, first_runs)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbngtrain.engine import scorer
+from cbngtrain.engine.word_sets import WordSets
 
 words = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f", b"g"])
 databases = st.dictionaries(words, st.tuples(st.integers(0, 40), st.integers(0, 40)))
@@ -32,7 +33,12 @@ def plain_score(database, found, num_words, low, high):
     return score, len(best)
 
 
-@given(databases, st.sets(words), st.integers(1, 4), st.sampled_from([(0.5, 0.5), (0.4, 0.85)]))
+@given(
+    databases,
+    st.lists(st.sets(words), min_size=1, max_size=4),
+    st.integers(1, 4),
+    st.sampled_from([(0.5, 0.5), (0.4, 0.85)]),
+)
 def test_scores(database, found, num_words, limits):
     """The words farthest from 0.5, corrected for how rarely they were seen."""
     database = {**database, scorer.TOTALS: (50, 40)}
@@ -45,10 +51,10 @@ def test_scores(database, found, num_words, limits):
         min_high=high,
         ranges=(),
     )
-    ours = machine.score(found)
-    score, count = plain_score(database, found, num_words, low, high)
-    assert ours.probability == pytest.approx(score, abs=1e-7)
-    assert ours.words == count
+    ours = machine.scores(WordSets.of([dict.fromkeys(each, 1) for each in found]))
+    theirs = [plain_score(database, each, num_words, low, high) for each in found]
+    assert ours.probabilities.tolist() == pytest.approx([score for score, _ in theirs], abs=1e-7)
+    assert ours.words.tolist() == [count for _, count in theirs]
 
 
 def test_ranges_count_raw_probabilities():
@@ -62,4 +68,6 @@ def test_ranges_count_raw_probabilities():
         min_high=0.5,
         ranges=((0.999, 1.0), (0.0, 0.5)),
     )
-    assert machine.score([b"bad", b"good", b"even", b"unknown"]).in_ranges == (1, 2)
+    found = dict.fromkeys([b"bad", b"good", b"even", b"unknown"], 3)
+    scores = machine.scores(WordSets.of([found, {}]))
+    assert [each.tolist() for each in scores.in_ranges] == [[1, 0], [2, 0]]

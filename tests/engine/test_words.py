@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbngtrain.engine import changes, word_metrics, words
+from cbngtrain.engine import word_metrics
+from cbngtrain.engine.splitter import Splitter
 from cbngtrain.engine.text import Replacement
+from cbngtrain.engine.word_sets import Runs, Splitting, WordSets
 from tests.engine import plain
 
 VALID = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -44,62 +46,128 @@ def page_pairs(draw):
     return b"".join(new), b"".join(old)
 
 
-@given(texts, some_bytes, some_bytes)
-def test_texts_are_split(text, valid, ignored):
+@given(st.lists(texts, max_size=3), some_bytes, some_bytes)
+def test_texts_are_split(each, valid, ignored):
     """Whatever bytes are of words, and whatever bytes are ignored."""
-    splitter = words.Splitter(valid, ignored)
-    assert splitter.words(text) == plain.words(text, valid, ignored)
+    splitter = Splitter(valid, ignored)
+    found = [(plain.words(text, valid, ignored)) for text in each]
+    assert [splitter.words(text) for text in each] == found
+    assert splitter.marked_words(each) == [w for ws in found for w in (*ws, splitter.mark)]
 
 
 @given(pages)
 def test_pages_are_split(text):
     """With the bytes that the bot's words have."""
-    splitter = words.Splitter(VALID, IGNORED)
-    assert splitter.words(text) == plain.words(text, VALID, IGNORED)
+    assert Splitter(VALID, IGNORED).words(text) == plain.words(text, VALID, IGNORED)
 
 
-def _set(text: bytes, together: int) -> dict[bytes, int]:
-    return dict(Counter(plain.runs(plain.words(text, VALID, IGNORED), together, b" ")))
+HOW = Splitter(VALID, IGNORED)
+CHANGES = {
+    "word by word": Replacement(
+        find=VALID[26:52], replace=VALID[:26], remove=b"x1", removemulti=b"", keep=VALID + b" "
+    ),
+    "as a whole": Replacement(find=b"", replace=b"", remove=b"", removemulti=b" o", keep=None),
+    "with another separator": Replacement(
+        find=b" ", replace=b"~", remove=b"", removemulti=b"", keep=None
+    ),
+}
 
 
-@given(page_pairs(), st.integers(1, 4))
-def test_a_difference_is_that_of_all_words(pair, together):
-    """Looking only at where two texts differ finds what counting all of both finds."""
-    text, old = (words.SplitText(each, words.Splitter(VALID, IGNORED)) for each in pair)
-    ours = words.Runs(together).difference(text, old)
-    theirs = Counter(_set(pair[0], together))
-    theirs.subtract(_set(pair[1], together))
-    assert ours == {word: count for word, count in theirs.items() if count}
+def _set(text: bytes, together: int) -> Counter[bytes]:
+    return Counter(plain.runs(plain.words(text, VALID, IGNORED), together, b" "))
 
 
-@given(page_pairs(), st.integers(1, 3))
-def test_a_set_with_a_twin_is_the_set(pair, together):
-    """Counts, first words and both for changed words are those without a twin."""
-    change = Replacement(
-        find=VALID[26:52], replace=VALID[:26], remove=b"", removemulti=b"", keep=VALID + b" "
+def _difference(one: Counter[bytes], other: Counter[bytes]) -> dict[bytes, int]:
+    return {word: n for word in one | other if (n := one[word] - other[word])}
+
+
+def _changed(counts: dict[bytes, int], change: Replacement) -> dict[bytes, int]:
+    found: Counter[bytes] = Counter()
+    for word, count in counts.items():
+        found[change.of(word)] += count
+    del found[b""]
+    return dict(found)
+
+
+def _first(counts: dict[bytes, int], number: int) -> list[tuple[bytes, int]]:
+    return sorted(counts.items())[:number]
+
+
+def _columns(pairs: list[tuple[bytes, bytes]], together: int) -> tuple[WordSets, WordSets]:
+    """The words of new texts, and of old ones."""
+    splitting = Splitting()
+    ours, theirs = (
+        splitting.of(list(column), HOW, Runs(together)) for column in zip(*pairs, strict=True)
     )
-    how = words.Splitter(VALID, IGNORED), words.Runs(together)
-    sets = words.Sets()
-    old = sets.of(0, pair[1], how, None)
-    ours = sets.of(0, pair[0], how, old)
-    theirs = words.WordSet.of(_set(pair[0], together))
-    for number in (1, 3, 10, 40):
-        assert ours.first(number) == theirs.first(number)
-        assert ours.changed(change).first(number) == theirs.changed(change).first(number)
-    assert ours.counts == theirs.counts
-    assert ours.changed(change).counts == theirs.changed(change).counts
-    assert ours.minus(old) == words.subtracted(theirs.counts, _set(pair[1], together))
+    return ours, theirs
 
 
-@given(page_pairs())
-def test_regions_are_all_that_differs(pair):
-    """Putting one text's regions in place of the other's makes the one of the other."""
-    text, old = pair
-    made, end = b"", 0
-    for region in changes.regions(text, old, len):
-        made += old[end : region.old_begin] + text[region.begin : region.end]
-        end = region.old_end
-    assert made + old[end:] == text
+some_pairs = st.lists(page_pairs(), min_size=1, max_size=4)
+
+
+@given(some_pairs, st.integers(1, 4))
+def test_runs_of_words_are_counted(pairs, together):
+    """Of each text of a column."""
+    for column, each in zip(_columns(pairs, together), zip(*pairs, strict=True), strict=True):
+        expected = [_set(text, together) for text in each]
+        assert column.dicts() == expected
+        assert column.sizes.tolist() == [len(counts) for counts in expected]
+        assert [column.times(b"One").tolist() for _ in "1"] == [[c[b"One"] for c in expected]]
+
+
+@given(some_pairs, st.integers(1, 4))
+def test_a_difference_is_that_of_all_words(pairs, together):
+    """Looking only at lines in which two texts differ finds what counting all of both finds."""
+    ours, old = _columns(pairs, together)
+    expected = [_difference(_set(new, together), _set(old, together)) for new, old in pairs]
+    assert ours.minus(old).dicts() == expected
+    again = WordSets.of(ours.dicts()).minus(WordSets.of(old.dicts()))
+    assert again.dicts() == expected
+
+
+@given(some_pairs, st.integers(1, 2))
+def test_what_was_added_and_removed(pairs, together):
+    """The parts of a difference that are above and below 0; and all words, 0 times."""
+    ours, old = _columns(pairs, together)
+    difference = ours.minus(old)
+    expected = [_difference(_set(new, together), _set(old, together)) for new, old in pairs]
+    added, removed = (difference.where_above(sign=sign).dicts() for sign in (1, -1))
+    assert added == [{w: n for w, n in each.items() if n > 0} for each in expected]
+    assert removed == [{w: -n for w, n in each.items() if n < 0} for each in expected]
+    with_all = [
+        dict.fromkeys([*_set(new, together), *_set(old, together)], 0) | each
+        for (new, old), each in zip(pairs, expected, strict=True)
+    ]
+    assert difference.with_words_of(ours).with_words_of(old).dicts() == with_all
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@given(some_pairs, st.integers(1, 3), st.sampled_from([1, 3, 10, 40]))
+def test_first_and_changed_words(change, pairs, together, number):
+    """Counts and first words, of words and of changed words, also where not all are counted."""
+    column, _ = _columns(pairs, together)
+    expected = [_set(new, together) for new, _ in pairs]
+    assert column.first(number) == [_first(each, number) for each in expected]
+    changed = [_changed(each, change) for each in expected]
+    assert column.changed(change).first(number) == [_first(each, number) for each in changed]
+    assert column.changed(change).dicts() == changed
+
+
+@given(st.integers(1, 3))
+def test_first_runs_of_many_equal_words(number):
+    """Where the least words are in the same few runs, the others are found too."""
+    text = b"a " * 500 + b"c b " * 100 + b"B"
+    column = Splitting().of([text, b"x y", None], HOW, Runs(2))
+    expected = [_set(text, 2), _set(b"x y", 2), {}]
+    assert column.first(number + 3) == [_first(each, number + 3) for each in expected]
+    assert list(column.is_there) == [True, True, False]
+
+
+def test_more_words_than_16_bits_count():
+    """Vocabularies have no limit."""
+    text = b" ".join(b"%d" % number for number in range(70_000)) + b" 69999 0"
+    column = Splitting().of([text, b"69999 69998"], HOW, Runs())
+    assert column.dicts() == [_set(text, 1), {b"69999": 1, b"69998": 1}]
 
 
 counts = st.dictionaries(
@@ -111,23 +179,32 @@ counts = st.dictionaries(
 @given(st.lists(counts, min_size=1, max_size=4))
 def test_word_metrics(sets):
     """Of all sets at once, what each has by itself."""
-    found = word_metrics.words_of(sets)
-    ours = {name: metric(found).tolist() for name, metric in word_metrics.METRICS.items()}
+    ours = {n: column.tolist() for n, column in word_metrics.metrics(WordSets.of(sets)).items()}
     theirs = [plain.word_metrics(each) for each in sets]
     assert ours == {name: [each.get(name, 0) for each in theirs] for name in ours}
 
 
-@given(counts, counts)
-def test_common_words_are_counted_in_the_second_set(first, second):
+@given(st.lists(st.tuples(counts, counts), min_size=1, max_size=3))
+def test_common_words_are_counted_in_the_second_set(pairs):
     """The sum of the second set's counts over the words in both."""
-    assert words.common_words(first, second) == sum(second[w] for w in first.keys() & second.keys())
+    firsts, seconds = (WordSets.of(column) for column in zip(*pairs, strict=True))
+    expected = [sum(second[w] for w in first.keys() & second.keys()) for first, second in pairs]
+    assert firsts.common(seconds).tolist() == expected
 
 
 @pytest.mark.parametrize("separator", [b" ", b"~"], ids=["before all words", "after all words"])
 def test_first_runs_with_any_separator(separator):
     """Also where runs do not sort as their first words do."""
     text = b"b a bb a b~ a " * 3
-    how = words.Splitter(b"abc", b""), words.Runs(2, separator)
-    ours = words.Sets().of(0, text, how, None)
-    expected = sorted(Counter(plain.runs(plain.words(text, b"abc", b""), 2, separator)).items())
-    assert ours.first(3) == expected[:3]
+    ours = Splitting().of([text], Splitter(b"abc", b""), Runs(2, separator))
+    expected = Counter(plain.runs(plain.words(text, b"abc", b""), 2, separator))
+    assert ours.first(3) == [_first(expected, 3)]
+
+
+def test_runs_that_read_the_same_add_up():
+    """Where words have the separator's byte in them."""
+    text = b"a-b c a b-c"
+    ours = Splitting().of([text, b"a b"], Splitter(b"abc-", b""), Runs(2, b"-"))
+    expected = [Counter(plain.runs(each.split(), 2, b"-")) for each in (text, b"a b")]
+    assert ours.dicts() == expected
+    assert ours.minus(Splitting().of([b"", b""], Splitter(b"a", b""), Runs(2))).dicts() == expected

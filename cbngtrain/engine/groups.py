@@ -1,0 +1,96 @@
+"""
+Groups: what is equal within a row brought together, of many rows at once.
+
+Rows are parts of one array, one after another: *starts*, shape (n_rows + 1,), tells where each
+begins, and where the last one ends.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbngtrain.engine.vocabulary import Ints
+
+_RADIX = 1 << 16  # numpy sorts 16-bit numbers by radix, ten times as fast as others
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """
+    Groups of equal items, row by row; within a row ordered by what is equal.
+
+    Attributes:
+        starts: Where each row's groups begin, shape (n_rows + 1,).
+        members: The place of one item of each group, shape (n_groups,).
+        sums: Of what the items count, shape (n_groups,).
+    """
+
+    starts: Ints
+    members: Ints
+    sums: Ints
+
+
+def grouped(starts: Ints, keys: Sequence[Ints], counts: Ints | None = None) -> Groups:
+    """
+    Group items whose keys are all equal.
+
+    Args:
+        starts: Of the rows of items.
+        keys: One or more arrays, shape (n_items,), of numbers from -1 on.
+        counts: What each item counts, shape (n_items,); 1 if not given.
+    """
+    order = _order(starts, keys)
+    is_first = np.zeros(len(order), np.bool_)
+    is_first[starts[:-1][starts[:-1] < len(order)]] = True
+    for key in keys:
+        sorted_key = key[order]
+        is_first[1:] |= sorted_key[1:] != sorted_key[:-1]
+    firsts = np.flatnonzero(is_first)
+    if counts is None:
+        sums = np.diff(firsts, append=len(order))
+    else:
+        sums = np.add.reduceat(counts[order], firsts) if len(firsts) else counts[:0]
+    return Groups(np.searchsorted(firsts, starts), order[firsts], sums)
+
+
+def rows_of(starts: Ints) -> Ints:
+    """The row of each item, shape (n_items,)."""
+    return np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+
+
+def starts_of(sizes: Ints | NDArray[np.bool_]) -> Ints:
+    """Where rows of so many items begin, shape (n_rows + 1,)."""
+    return np.concatenate(([0], np.cumsum(sizes)))
+
+
+def ranges(begins: Ints, sizes: Ints) -> Ints:
+    """All numbers of ranges, one range after another: so many from each beginning on."""
+    starts = starts_of(sizes)
+    return np.arange(starts[-1]) + np.repeat(begins - starts[:-1], sizes)
+
+
+def kept(starts: Ints, which: NDArray[np.bool_]) -> Ints:
+    """Where rows begin when only some of their items are kept."""
+    return starts_of(which)[starts]
+
+
+def _order(starts: Ints, keys: Sequence[Ints]) -> Ints:
+    """The items of each row ordered by their keys, the first key first; shape (n_items,)."""
+    *others, last = [_narrow(key) for key in keys]
+    order = np.empty(len(last), np.int64)
+    for begin, end in pairwise(starts.tolist()):
+        row = last[begin:end].argsort(kind="stable")
+        for key in reversed(others):
+            row = row[key[begin:end][row].argsort(kind="stable")]
+        np.add(row, begin, out=order[begin:end])
+    return order
+
+
+def _narrow(key: Ints) -> NDArray[np.integer]:
+    """The same numbers plus one, in 16 bits if they fit."""
+    if len(key) and key.max() < _RADIX - 1:
+        return (key + 1).astype(np.uint16)
+    return key

@@ -1,0 +1,177 @@
+"""
+Texts split into words, all texts of a chunk by one splitter together.
+
+An edit leaves most lines of a page alone, and texts that are made of others have most lines in
+common with them. So every distinct line is split once, if at all: a text's words are those of
+its lines, and where two texts differ only the lines that differ are looked at.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, count, islice
+from typing import NamedTuple
+
+import numpy as np
+
+from cbngtrain.engine.groups import Groups, grouped, kept, ranges, rows_of, starts_of
+from cbngtrain.engine.splitter import NEWLINE, Splitter
+from cbngtrain.engine.vocabulary import NOTHING, Ints, Vocabulary
+
+SHORT_LINES = 16  # bytes; a text whose lines are shorter is taken for one line
+
+_UNSPLIT = -1
+
+
+class Words(NamedTuple):
+    """
+    Words of rows, one row after another.
+
+    Attributes:
+        starts: Where each row's begin, shape (n_rows + 1,).
+        ids: Shape (n_words,).
+    """
+
+    starts: Ints
+    ids: Ints
+
+    def runs(self, length: int) -> tuple[Ints, Ints]:
+        """Where each run of so many words begins; where each row's begin there."""
+        places = np.arange(len(self.ids))
+        if length == 1:
+            return places, self.starts
+        fits = places + length <= np.repeat(self.starts[1:], np.diff(self.starts))
+        return places[fits], kept(self.starts, fits)
+
+    def keys(self, places: Ints, length: int) -> list[Ints]:
+        """Per place in a run the words there, of the runs that begin at *places*."""
+        return [self.ids[places + aside] for aside in range(length)]
+
+
+class LineSplitter:
+    """
+    Splits lines into words, every distinct one once.
+
+    Attributes:
+        splitter: How.
+        vocabulary: The words that were met.
+    """
+
+    def __init__(self, splitter: Splitter) -> None:
+        self.splitter = splitter
+        self.vocabulary = Vocabulary(splitter.mark)
+        self._has_lines = NEWLINE not in splitter.word_bytes
+        self._numbers: defaultdict[bytes, int] = defaultdict(count().__next__)
+        self._lines: list[bytes] = []  # that have words, or not, as told here:
+        self._has_words = np.empty(0, np.bool_)
+        self._words: Ints = np.empty(0, np.int64)  # of the lines that are split
+        self._begins: Ints = np.empty(0, np.int64)  # of each line's words, or `_UNSPLIT`
+        self._sizes: Ints = np.empty(0, np.int64)
+
+    def split(self, texts: Sequence[bytes]) -> "SplitTexts":
+        """The texts as lines."""
+        each = [self._lines_of(text) for text in texts]
+        starts = starts_of(np.fromiter(map(len, each), np.int64, len(each)))
+        numbers = map(self._numbers.__getitem__, chain.from_iterable(each))
+        lines = np.fromiter(numbers, np.int64, starts[-1])
+        new = list(islice(self._numbers, len(self._lines), None))
+        self._lines += new
+        has_words = np.fromiter(map(self.splitter.has_words, new), np.bool_, len(new))
+        self._has_words = np.concatenate([self._has_words, has_words])
+        self._begins = np.concatenate([self._begins, np.full(len(new), _UNSPLIT)])
+        self._sizes = np.concatenate([self._sizes, np.zeros(len(new), np.int64)])
+        which = self._has_words[lines]
+        return SplitTexts(self, kept(starts, which), lines[which])
+
+    def words(self, lines: Ints) -> Words:
+        """The words of lines, a row each; of line `NOTHING`, none."""
+        self._split(np.unique(lines[self._begins[lines] == _UNSPLIT]))
+        sizes = np.where(lines == NOTHING, 0, self._sizes[lines])
+        return Words(starts_of(sizes), self._words[ranges(self._begins[lines], sizes)])
+
+    def _lines_of(self, text: bytes) -> list[bytes]:
+        if self._has_lines and text.count(b"\n") * SHORT_LINES <= len(text):
+            return text.split(b"\n")
+        return [text]
+
+    def _split(self, lines: Ints) -> None:
+        numbers = lines[lines != NOTHING]
+        if not len(numbers):
+            return
+        each = [self._lines[number] for number in numbers.tolist()]
+        words = self.vocabulary.ids(self.splitter.marked_words(each))
+        marks = np.flatnonzero(words == NOTHING)
+        ends = marks - np.arange(len(marks))  # without the marks
+        self._sizes[numbers] = np.diff(ends, prepend=0)
+        self._begins[numbers] = len(self._words) + ends - self._sizes[numbers]
+        self._words = np.concatenate([self._words, words[words != NOTHING]])
+
+
+@dataclass(frozen=True, eq=False)
+class SplitTexts:
+    """
+    A column of texts as lines.
+
+    Attributes:
+        by: What splits the lines.
+        starts: Where the lines of each text begin, shape (n_texts + 1,).
+        lines: The number of each line that has words, one text after another; equal lines have
+            one number; shape (n_lines,).
+    """
+
+    by: LineSplitter
+    starts: Ints
+    lines: Ints
+
+    @cached_property
+    def words(self) -> Words:
+        """The words of each text."""
+        words = self.by.words(self.lines)
+        return Words(words.starts[self.starts], words.ids)
+
+    def contexts(self, number: int) -> list[Ints]:
+        """Each line; what follows it in the text, line by line, so many lines in all."""
+        padded = np.concatenate([self.lines, np.full(number, NOTHING)])
+        ends = np.repeat(self.starts[1:], np.diff(self.starts))  # of each line's text
+        places = np.arange(len(self.lines))
+        return [
+            np.where(places + aside < ends, padded[places + aside], NOTHING)
+            for aside in range(number)
+        ]
+
+
+def difference(ours: SplitTexts, theirs: SplitTexts, length: int) -> tuple[list[Ints], Ints, Ints]:
+    """
+    Subtract the runs of words of a column of texts from those of another one.
+
+    Lines that both have, with the same lines following, are left out before any is split: the
+    runs that begin in them are the same.
+
+    Returns:
+        The words of the runs as `Words.keys`; where each text's begin, shape (n_texts + 1,);
+        how often each occurs more (less: below 0), shape (n_runs,).
+    """
+    both = (ours, theirs)
+    order = np.concatenate([rows_of(each.starts) for each in both]).argsort(kind="stable")
+    signs = np.where(order < len(ours.lines), 1, -1)
+    pairs = zip(*(each.contexts(length) for each in both), strict=True)
+    contexts = [np.concatenate(pair)[order] for pair in pairs]
+    lines = _unequal(grouped(ours.starts + theirs.starts, contexts, signs))
+    # Each line that is left, with what follows it, as one row of words.
+    in_context = np.stack([line[lines.members] for line in contexts], axis=1)
+    starts, ids = ours.by.words(in_context.ravel())
+    words = Words(starts[::length], ids)
+    sizes = np.diff(starts)[::length]  # of the lines without what follows
+    places = ranges(words.starts[:-1], sizes)
+    fits = places + length <= np.repeat(words.starts[1:], sizes)
+    keys = words.keys(places[fits], length)
+    row_starts = kept(starts_of(sizes)[lines.starts], fits)
+    runs = _unequal(grouped(row_starts, keys, np.repeat(lines.sums, sizes)[fits]))
+    return [key[runs.members] for key in keys], runs.starts, runs.sums
+
+
+def _unequal(groups: Groups) -> Groups:
+    """The groups whose sum is not 0."""
+    which = groups.sums != 0
+    return Groups(kept(groups.starts, which), groups.members[which], groups.sums[which])

@@ -1,0 +1,71 @@
+"""How texts are split into words."""
+
+import re
+from collections.abc import Sequence
+
+NEWLINE = ord("\n")
+
+_SPACES = b" \t\n\v\f\r"
+_IGNORED_IN_A_ROW = 8  # bytes before a word, at most, that are taken away one by one
+
+
+class Splitter:
+    """
+    Splits texts into words; equal to every splitter into the same words.
+
+    A word is a byte of *valid* followed by bytes of *valid* or *ignored*: an ignored byte can
+    end a word, never start one. A byte that is both is ignored.
+
+    Attributes:
+        word_bytes: What words are made of.
+        mark: What `marked_words` has at the end of each text; never a word.
+    """
+
+    def __init__(self, valid: bytes, ignored: bytes) -> None:
+        self._sets = (frozenset(valid), frozenset(ignored))
+        first = set(valid) - set(ignored)
+        further = {*valid, *ignored} if first else set()
+        self.word_bytes = bytes(sorted(further))
+        self._starts_ignored = [b" %c" % byte for byte in sorted(set(ignored))]
+        self._table = bytes(byte if byte in further else 32 for byte in range(256))
+        marks = sorted(set(range(256)) - further - set(_SPACES))
+        self._is_plain = further.isdisjoint(_SPACES) and bool(marks)
+        self.mark = bytes(marks[:1]) if self._is_plain else b""
+        sets = [b"".join(b"\\x%02x" % byte for byte in sorted(each)) for each in (first, further)]
+        self._begin_none = bytes(byte for byte in range(256) if byte not in first)
+        self._regex = re.compile(b"[%b][%b]*" % (*sets,) if first else b"(?!)")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Splitter) and self._sets == other._sets
+
+    def __hash__(self) -> int:
+        return hash(self._sets)
+
+    def has_words(self, text: bytes) -> bool:
+        """Whether the text has a word."""
+        return bool(text.translate(None, self._begin_none))
+
+    def words(self, text: bytes) -> list[bytes]:
+        """The words of a text, in order."""
+        return self.marked_words([text])[:-1]
+
+    def marked_words(self, texts: Sequence[bytes]) -> list[bytes]:
+        """The words of the texts, in order; after those of each text `mark`."""
+        if self._is_plain and (words := self._plain_words(texts)) is not None:
+            return words
+        found = []
+        for text in texts:
+            found += self._regex.findall(text)
+            found.append(self.mark)
+        return found
+
+    def _plain_words(self, texts: Sequence[bytes]) -> list[bytes] | None:
+        """The same, quickly, where words have no blanks; None where too much is to be ignored."""
+        each = [text.translate(self._table) for text in texts]
+        text = b" " + (b" %b " % self.mark).join([*each, b""])
+        for _ in range(_IGNORED_IN_A_ROW):
+            if not any(start in text for start in self._starts_ignored):
+                return text.split()
+            for start in self._starts_ignored:
+                text = text.replace(start, b" ")
+        return None
