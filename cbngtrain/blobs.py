@@ -92,12 +92,14 @@ class Blobs:
     def _settle(self, part: Path, digest: Digest) -> bool:
         """Give the file *part* its place as a blob; return whether there was none."""
         place = self.path(digest)
-        is_new = link(part, place)
-        if not is_new and digest_of(place) != digest:
-            log.warning("blob %s had rotted on disk and was replaced", digest)
-            part.replace(place)
-        renew(place)
-        return is_new
+        while not link(part, place):
+            if not renew(place):
+                continue  # it was pruned just now
+            if digest_of(place) != digest:
+                log.warning("blob %s had rotted on disk and was replaced", digest)
+                part.replace(place)
+            return False
+        return True
 
     def drop_rotten(self, digest: Digest) -> bool:
         """Take the blob out of the store if its bytes have rotted; return whether it was."""
@@ -113,9 +115,7 @@ class Blobs:
         """See `Store`. What is there is renewed: who asks is about to rely on it."""
         wanted = set(digests)
         lacking = {digest for digest in wanted if not is_there(self.path(digest))}
-        for there in wanted - lacking:
-            renew(self.path(there))
-        return lacking
+        return lacking | {there for there in wanted - lacking if not renew(self.path(there))}
 
 
 def _copy_hashed(source: Readable, path: Path) -> Digest:

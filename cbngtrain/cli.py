@@ -23,7 +23,7 @@ from pathlib import Path
 from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
 
-from cbngtrain import deploy_commands, evaluation_commands, tasks
+from cbngtrain import deploy_commands, evaluation_commands, tasks, upkeep
 from cbngtrain.build import (
     DIRECTORY,
     EDITS,
@@ -298,6 +298,9 @@ def _add_readers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     whys.add_argument("step", nargs="?", default="", metavar="SLUG/STEP", help="only this step")
     whys.set_defaults(command=why)
 
+    auditor = upkeep.add_commands(commands, _on_store)
+    auditor.set_defaults(command=audit)
+
     disown = commands.add_parser("forget", help="disown a step's record: it is built anew")
     disown.add_argument("step", metavar="SLUG/STEP", help="such as legacy-import/ann")
     disown.set_defaults(command=forget)
@@ -476,6 +479,33 @@ def forget(arguments: argparse.Namespace) -> int:
         build.reference(step.slug, leaf.artifact).unlink(missing_ok=True)
     print(f"{step.name}: record {key:.12} is forgotten; the next build makes it anew")
     return 0
+
+
+def _on_store(
+    command: Callable[[Settings, argparse.Namespace], int],
+) -> Callable[[argparse.Namespace], int]:
+    """Return *command* with its settings given."""
+    return lambda arguments: command(_settings(os.environ, "WARNING"), arguments)
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    """Build each step of an edit set twice, and tell whether the same came out."""
+    build = compose(os.environ, runs=False)
+    settings = Settings.from_env(os.environ)
+    if settings.dispatch != "local":
+        raise SettingsError("`cbng-trainer audit` runs steps on this machine: unset CBNG_DISPATCH")
+    made: list[LocalDispatcher] = []
+
+    def here(store: Store) -> LocalDispatcher:
+        made.append(LocalDispatcher(store, settings, build.scratch))
+        return made[-1]
+
+    def kill() -> None:
+        for each in made:
+            each.kill()
+
+    tasks.stop_on_signals(kill)
+    return upkeep.audit_edit_set(build, here, arguments)
 
 
 if __name__ == "__main__":

@@ -100,11 +100,46 @@ def _is_listed(path: Path) -> bool:
     return False
 
 
-def renew(path: Path) -> None:
-    """Give the file a new time if its own is older than an hour: pruning leaves it alone."""
-    with suppress(OSError):
+def renew(path: Path) -> bool:
+    """
+    Give the file a new time if its own is older than an hour: pruning leaves it alone.
+
+    Returns:
+        Whether the file is there; where it is not, pruning was faster.
+    """
+    try:
         if path.stat().st_mtime < time.time() - RENEW_AFTER:
             os.utime(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        log.warning("%s cannot be renewed: %s", path, error)
+    return True
+
+
+def remove(path: Path, before: float) -> bool:
+    """
+    Remove a file unless it was renewed, or written anew, since the time *before*.
+
+    Whoever relies on the file renews it first (`renew`). So it is moved aside, looked at again,
+    and put back if somebody was faster; who renews after that finds nothing, and says so.
+
+    Returns:
+        Whether it is gone.
+    """
+    try:
+        if path.stat().st_mtime > before:
+            return False
+        aside = part_in(path.parent)
+        path.rename(aside)
+    except FileNotFoundError:
+        return True
+    if aside.stat().st_mtime > before:
+        link(aside, path)
+        aside.unlink()
+        return False
+    aside.unlink()
+    return True
 
 
 def link(part: Path, place: Path) -> bool:

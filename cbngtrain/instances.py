@@ -133,16 +133,25 @@ class Instances:
         return list(_newest_first(self.folder(target)))
 
     def promote(self, target: str, name: str, about: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Store`."""
+        """
+        See `Store`.
+
+        Pruning looks for aliases after it has moved an instance aside, as this looks for the
+        instance after it has moved the alias: at least one of the two notices.
+        """
         if not INSTANCE.fullmatch(name) or self.instance(target, name) is None:
             raise StoreError(f"{target}/{name} is not published: it cannot be in production")
         folder = self.folder(target)
         record = {**about, "instance": name, "when": time.strftime(TIME, time.gmtime())}
         with told(f"{target}/{name} cannot be promoted"):
+            stood = _goal(folder / "production")
             before = self._promotions(folder)[:PROMOTIONS]
             text = canonical_json({**record, "before": before})
             replace_file(folder / ".production.json", text)
             replace_link(folder / "production", name)  # from now on the new record counts
+            if not (folder / name / "instance.json").exists():
+                _point_back(folder / "production", stood)
+                raise StoreError(f"{target}/{name} has just been pruned: it is not in production")
         return record
 
     def production(self, target: str) -> dict[str, Any] | None:
@@ -189,14 +198,14 @@ class Instances:
     def _link_to_blob(self, link: Path, place: Path, blob: Digest) -> None:
         """Make *link* point to the blob, as seen from *place*, where it will be."""
         target = self._blobs.path(blob)
-        if not is_there(target):
+        if not is_there(target) or not renew(target):
             raise BlobNotFound(blob)
-        renew(target)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(os.path.relpath(target, place.parent))
 
     def _refuse_other(self, instance: Instance) -> None:
         """Raise InstanceConflict unless the instance that has this name has the same files."""
+        renew(self.folder(instance.target) / instance.name / "instance.json")
         standing = self.instance(instance.target, instance.name)
         if standing is None or standing.meanings != instance.meanings:
             raise InstanceConflict(
@@ -222,6 +231,14 @@ def _goal(alias: Path) -> str | None:
     except OSError:
         return None
     return name if INSTANCE.fullmatch(name) else None
+
+
+def _point_back(alias: Path, name: str | None) -> None:
+    """Let *alias* point to the instance that it pointed to before, if there was one."""
+    if name is None:
+        alias.unlink(missing_ok=True)
+    else:
+        replace_link(alias, name)
 
 
 def _newest(folder: Path) -> str | None:

@@ -381,6 +381,30 @@ VARIABLES: Mapping[str, Variable] = {
         "report",
         "edits in both training and trial set: `report` them or `refuse` the edit set",
     ),
+    "keep_instances": Variable(
+        "CBNG_KEEP_INSTANCES",
+        _whole_number(1, 10**6),
+        "10",
+        "pruning: the last so many instances of each edit set stay",
+    ),
+    "keep_months": Variable(
+        "CBNG_KEEP_MONTHS",
+        _whole_number(0, 1200),
+        "12",
+        "pruning: the last instance of each of so many months stays",
+    ),
+    "keep_builds": Variable(
+        "CBNG_KEEP_BUILDS",
+        _whole_number(1, 10**6),
+        "100",
+        "pruning: the last so many summaries of builds stay, and the logs that they name",
+    ),
+    "prune_grace": Variable(
+        "CBNG_PRUNE_GRACE",
+        _whole_number(86400, 10**9),  # a day: far more than store.RENEW_AFTER and a build
+        str(7 * 86400),
+        "pruning: seconds for which all stays that was written or relied upon; a day or more",
+    ),
     "metrics_file": Variable(
         "CBNG_METRICS_FILE",
         _new_file,
@@ -467,6 +491,10 @@ class Settings:
     source_max_age: int  # seconds
     fallback_trial: str
     overlap: str
+    keep_instances: int
+    keep_months: int
+    keep_builds: int
+    prune_grace: int  # seconds
     metrics_file: Path | None
     log_level: str
     toolforge_api_url: str

@@ -165,15 +165,14 @@ class DirectoryStore:
         if record.log and not is_there(self.blobs.path(record.log)):
             log.info("record %.12s: its log is not in the store", fingerprint)
             return None
-        for place in (self._record_path(fingerprint), *map(self.blobs.path, record.blobs)):
-            renew(place)
-        return record
+        places = (self.record_path(fingerprint), *map(self.blobs.path, record.blobs))
+        return record if all(renew(place) for place in places) else None
 
     def keep(self, record: Record) -> Record:
         """See `Store`. Raises StoreError if a blob that it names is not here."""
         if lacking := self.blobs.missing(record.blobs):
             raise BlobNotFound(min(lacking))
-        place = self._record_path(record.fingerprint)
+        place = self.record_path(record.fingerprint)
         with told(f"record {record.fingerprint} cannot be kept"):
             part = part_in(self.root / "ac")
             write(part, canonical_json(record.to_json()))
@@ -190,14 +189,15 @@ class DirectoryStore:
     def forget(self, fingerprint: Fingerprint) -> None:
         """See `Store`."""
         with told(f"record {fingerprint} cannot be forgotten"):
-            self._record_path(fingerprint).unlink(missing_ok=True)
+            self.record_path(fingerprint).unlink(missing_ok=True)
 
-    def _record_path(self, fingerprint: Fingerprint) -> Path:
+    def record_path(self, fingerprint: Fingerprint) -> Path:
+        """Return where the record is, or would be."""
         return self.root / "ac" / fingerprint[:2] / fingerprint
 
     def _record(self, fingerprint: Fingerprint) -> Record | None:
         """Return the record, valid or not; one that cannot be read counts as none."""
-        value = read_json(self._record_path(fingerprint))
+        value = read_json(self.record_path(fingerprint))
         if value is None:
             return None
         try:

@@ -23,6 +23,11 @@ LAYERS = (
     "blobs",
     "instances",
     "store",
+    "pins",
+    "retention",
+    "inventory",
+    "prune",
+    "verify",
     "http_client",
     "http_store",
     "promote",
@@ -51,6 +56,8 @@ LAYERS = (
     "deploy",
     "evaluation_commands",
     "deploy_commands",
+    "audit",
+    "upkeep",
     "cli",
 )
 """A module of cbngtrain imports only what stands above it."""

@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,12 @@ STEPS = st.integers(1, 25)
 FILE_EVENTS = ("open", "os.link", "os.rename", "os.symlink", "os.mkdir", "os.remove", "os.chmod")
 
 
-def killed_at(step: int, request: Callable[[], Any]) -> None:
-    """Do *request* in a process that is killed before its so-manyth touch of the file system."""
+def killed_at(step: int, request: Callable[[], Any], events: Collection[str] = FILE_EVENTS) -> bool:
+    """
+    Do *request* in a process that is killed before its so-manyth touch of the file system.
+
+    *events* count as touches; return whether it came to that.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of forking a process with threads: ours touch nothing
         child = os.fork()
@@ -42,7 +46,7 @@ def killed_at(step: int, request: Callable[[], Any]) -> None:
         left = [step]
 
         def count(event: str, _args: object) -> None:
-            if event in FILE_EVENTS:
+            if event in events:
                 left[0] -= 1
                 if left[0] == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -52,7 +56,7 @@ def killed_at(step: int, request: Callable[[], Any]) -> None:
             request()
         finally:
             os._exit(0)  # this process is a copy of the tests': it must not go on with them
-    os.waitpid(child, 0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 class FileService(RuleBasedStateMachine):
