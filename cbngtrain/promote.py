@@ -38,6 +38,10 @@ class Rule:
     overlap: int
 
 
+RULE = Rule(rate=0.001, margin=0.0, overlap=0)
+"""Where the settings say nothing else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """A part of the rule: whether it holds, and what was found, in a sentence."""

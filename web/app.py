@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import falcon
 
+from cbngtrain.promote import rule_of
 from cbngtrain.settings import Settings
 from cbngtrain.store import DirectoryStore
 from web import errors
@@ -98,4 +99,5 @@ def get_app() -> App:
     tokens = Tokens.of(settings.file_api_key)
     limits = (settings.max_upload, settings.keep_free)
     counts = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
-    return create_app(Service(store, Tree(store), tokens, *limits), counts)
+    service = Service(store, Tree(store), tokens, *limits, rule=rule_of(settings))
+    return create_app(service, counts)

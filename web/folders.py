@@ -27,7 +27,7 @@ class Folder:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._pages = Pages(service.store, service.tree)
+        self._pages = Pages(service.store, service.tree, service.rule)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, path: str = "") -> None:
         """Send the file, or show the folder."""
@@ -140,6 +140,8 @@ class Folder:
         about: dict[str, Any] = {key: str(told.get(key, ""))[:500] for key in ("who", "why")}
         if isinstance(told.get("verdict"), dict):
             about["verdict"] = told["verdict"]
+        if told.get("forced") is True:
+            about["forced"] = True
         resp.media = self._service.store.promote(at.target, name, about)
 
 

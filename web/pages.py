@@ -12,8 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from cbngtrain.promote import Rule
 from cbngtrain.step import INSTANCE, problem_with_target
 from cbngtrain.store import DirectoryStore, Instance
+from web.evaluation import Evaluation, evaluation, of_network
 from web.figures import Figures, curve, figures
 from web.names import Address, quoted
 from web.summaries import last_build, last_builds, summaries
@@ -52,10 +54,11 @@ class Page:
 class Pages:
     """The pages of a store."""
 
-    def __init__(self, store: DirectoryStore, tree: Tree) -> None:
-        """*tree* is the published side of *store*."""
+    def __init__(self, store: DirectoryStore, tree: Tree, rule: Rule) -> None:
+        """*tree* is the published side of *store*; *rule* is the gate's."""
         self._store = store
         self._tree = tree
+        self._rule = rule
 
     def page(self, at: Address, number: int) -> Page:
         """Return page *number* of what is at *at*."""
@@ -100,6 +103,7 @@ class Pages:
             "address": quoted(target) + "/",
             "latest": history[0]["name"] if history else None,
             "figures": history[0]["figures"] if history else None,
+            "headline": history[0]["headline"] if history else None,
             "history": [each["strict"]["caught"] for each in told],
         }
 
@@ -118,24 +122,43 @@ class Pages:
         """Return an instance: what it is, whether it is whole, what is in it."""
         instance = self._store.instance(at.target, at.instance)
         lacking = sorted(self._store.missing(instance.files.values())) if instance else []
+        told = evaluation(self._store, instance, self._rule)
         value = {
             **self._listing(at, number),
             "instance": instance and instance.to_json(),
             "whole": instance is not None and not lacking,
             "missing": lacking,
             "figures": _as_json(self._figures(instance)),
+            "evaluation": told.to_json(),
         }
         more = {
             **_place(at),
             "report": self._text(instance, _REPORT),
             "curve": curve(self._text(instance, _TABLE), 320, 200),
-            "pictures": sorted(filter(_PICTURE.fullmatch, instance.files)) if instance else [],
+            "pictures": _pictures(instance),
+            "compared_with": self._compared_with(at, told),
             "logs": sorted(p for p in instance.files if p.startswith("logs/")) if instance else [],
             "artifacts": _artifacts(instance),
             "is_production": (self._store.production(at.target) or {}).get("instance")
             == at.instance,
         }
         return Page("instance.html", value, more)
+
+    def _compared_with(self, at: Address, told: Evaluation) -> dict[str, str]:
+        """Return network → the instance of this edit set that has it, newest first."""
+        if not told.comparisons:
+            return {}
+        entries = self._tree.entries(Address(at.target))
+        names = [e.name for e in entries if INSTANCE.fullmatch(e.name) and e.name != at.instance]
+        known = {name: self._known(at.target, name) for name in names[:PER_PAGE]}
+        networks = (each["network"] for each in told.comparisons)
+        found = {network: of_network(network, known) for network in networks}
+        return {network: name for network, name in found.items() if name}
+
+    def _known(self, target: str, name: str) -> Instance | None:
+        """Return an instance."""
+        path = self._tree.folder(Address(target, name, "instance.json"))
+        return _read(self._store, target, name, _modified(path))
 
     def _instances(self, target: str, at: int = 0, most: int = HISTORY) -> list[dict[str, Any]]:
         """Return instances of *target*, newest first: name, age, figures."""
@@ -145,12 +168,14 @@ class Pages:
     def _summary(self, target: str, name: str) -> dict[str, Any]:
         """Return what is told of an instance in a list."""
         path = self._tree.folder(Address(target, name, "instance.json"))
-        told = self._figures(_read(self._store, target, name, _modified(path)))
+        instance = self._known(target, name)
+        metrics = evaluation(self._store, instance, self._rule).metrics
         return {
             "name": name,
             "address": quoted(target, name) + "/",
             "published": _modified(path) != 0,
-            "figures": _as_json(told),
+            "figures": _as_json(self._figures(instance)),
+            "headline": metrics and metrics["headline"],
         }
 
     def _figures(self, instance: Instance | None) -> Figures | None:
@@ -161,6 +186,19 @@ class Pages:
         """Return the beginning of a file of an instance, or nothing."""
         digest = instance.files.get(path) if instance else None
         return _beginning(self._store.path(digest)) if digest else ""
+
+
+def _pictures(instance: Instance | None) -> list[dict[str, str]]:
+    """Return the plots of an instance: what is shown of each, and its SVG where there is one."""
+    files = instance.files if instance else {}
+    found = sorted(filter(_PICTURE.fullmatch, files))
+    stems = {path.rsplit(".", 1)[0] for path in found if path.endswith(".png")}
+    shown = [p for p in found if p.endswith(".png") or p.rsplit(".", 1)[0] not in stems]
+    scalable = (path.rsplit(".", 1)[0] + ".svg" for path in shown)
+    return [
+        {"path": path, "svg": svg if svg in files and svg != path else ""}
+        for path, svg in zip(shown, scalable, strict=True)
+    ]
 
 
 @lru_cache(maxsize=1024)

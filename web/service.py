@@ -5,6 +5,7 @@ from typing import Any
 
 import falcon
 
+from cbngtrain.promote import RULE, Rule
 from cbngtrain.store import DirectoryStore
 from web.auth import Tokens
 from web.tree import Tree
@@ -24,6 +25,7 @@ class Service:
         tokens: Who may write.
         largest: Bytes that an upload may have.
         keep_free: Bytes of the disk that uploads leave free.
+        rule: The gate's, by which pages judge networks.
     """
 
     store: DirectoryStore
@@ -31,6 +33,7 @@ class Service:
     tokens: Tokens
     largest: int
     keep_free: int
+    rule: Rule = RULE
 
     def upload(self, req: falcon.Request) -> Upload:
         """Return the body of *req*, from somebody who may write. Raises falcon.HTTPError."""
