@@ -46,6 +46,9 @@ STEPS: Mapping[str, tuple[dict[str, str], dict[str, str]]] = {
 }  # fmt: skip
 """What the core is called for, in order: path → what it reads there, path → what it leaves."""
 
+RIVALS = ("previous", "reference")
+"""Steps that try another network for comparison: whether they do is no matter of the chain."""
+
 _READ_CONFIGURATION = frozenset({"bayes_train", "ann_train", "trial_run"})
 
 

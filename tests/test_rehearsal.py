@@ -102,7 +102,7 @@ class Week:
         wanted = self.ledger.build(self.world)
         ended = self.day()
         assert ended.status == 0, ended
-        assert sorted(self.site.calls) == sorted(wanted), ended
+        assert sorted(self.site.own_calls) == sorted(wanted), ended
         self.enter_published()
         return wanted
 
@@ -192,7 +192,7 @@ def test_a_week_of_scheduled_builds(week: Week):
     week.change(with_training(week.world, "Alpha", training | LATER))
     week.review.is_down = True
     ended = week.day()
-    assert (ended.status, week.site.calls) == (3, []), ended
+    assert (ended.status, week.site.own_calls) == (3, []), ended
     week.review.is_down = False
 
     # Thursday: it is back, and the file service is restarted in the middle of the build.
@@ -204,7 +204,7 @@ def test_a_week_of_scheduled_builds(week: Week):
         out, _ = process.communicate(timeout=120)
     week.site.behave()
     assert process.returncode == 0, out
-    assert sorted(week.site.calls) == sorted(wanted) != []
+    assert sorted(week.site.own_calls) == sorted(wanted) != []
     week.enter_published()
 
     # Friday: Beta's edits are reclassified, and the coordinator is killed on the way.
@@ -219,7 +219,7 @@ def test_a_week_of_scheduled_builds(week: Week):
     kill_hard(process)
     week.site.behave()
     wait_until(lambda: not processes_in(week.site.base))
-    assert week.site.calls == wanted
+    assert week.site.own_calls == wanted
     week.site.forget_calls()
 
     # Saturday: the next one goes on where it was killed, and trains nothing twice.
@@ -235,7 +235,7 @@ def test_a_week_of_scheduled_builds(week: Week):
 
     # Tuesday: nothing to do.
     ended = week.day()
-    assert (ended.status, week.site.calls) == (0, []), ended
+    assert (ended.status, week.site.own_calls) == (0, []), ended
 
     built = {name: len(instances) for name, instances in week.instances.items()}
     assert built == {name: len(meanings) for name, meanings in week.published.items()}
@@ -256,5 +256,5 @@ def test_terminated_coordinator_leaves_the_rest_to_the_next_day(week: Week):
     assert process.returncode == 143, out
     week.site.behave()
     assert week.day().status == 0
-    assert sorted(week.site.calls) == sorted([*wanted, "create_ann"])
+    assert sorted(week.site.own_calls) == sorted([*wanted, "create_ann"])
     check_whole(week)
