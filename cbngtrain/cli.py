@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from cbngtrain.canonical import berkeley_db
 from cbngtrain.dispatch.deadline import Deadline
 from cbngtrain.dispatch.local import LocalDispatcher
 from cbngtrain.dispatch.programs import Images, images, programs
+from cbngtrain.dispatch.prune import rows
 from cbngtrain.dispatch.split import SplitDispatcher
 from cbngtrain.errors import BlobNotFound, PlanError, SettingsError, StoreError, TrainerError
 from cbngtrain.http_store import HttpStore
@@ -134,17 +136,18 @@ def _dispatcher(
         return here
     if settings.dispatch == "jobs":
         raise SettingsError("CBNG_DISPATCH=jobs is not there yet; CBNG_DISPATCH=pods is")
-    from cbngtrain.dispatch.pods import Pace, PodDispatcher  # noqa: PLC0415 - heavy
+    from cbngtrain.dispatch.attendant import Pace  # noqa: PLC0415 - kubernetes is slow to load
+    from cbngtrain.dispatch.pods import PodDispatcher  # noqa: PLC0415 - as above
 
-    pods = PodDispatcher(store, settings, planned, run_in, Pace(deadline=deadline))
+    there = PodDispatcher(store, settings, planned, run_in, Pace(deadline=deadline))
 
     def kill() -> None:
-        pods.kill()
+        there.kill()
         here.kill()
 
-    tasks.stop_on_signals(kill, pods.interrupt)
-    atexit.register(pods.leave)
-    return pods if run_in.trainer else SplitDispatcher(pods, here)
+    tasks.stop_on_signals(kill, there.interrupt)
+    atexit.register(there.leave)
+    return there if run_in.trainer else SplitDispatcher(there, here)
 
 
 def _store(settings: Settings) -> Store:
@@ -300,6 +303,11 @@ def _add_readers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
     auditor = upkeep.add_commands(commands, _on_store)
     auditor.set_defaults(command=audit)
+
+    lister = commands.add_parser("pods", help="list the pods in which steps run, or ran")
+    lister.add_argument("--prune", action="store_true",
+                        help="delete those that have ended or are unknown to the plan")  # fmt: skip
+    lister.set_defaults(command=pods)
 
     disown = commands.add_parser("forget", help="disown a step's record: it is built anew")
     disown.add_argument("step", metavar="SLUG/STEP", help="such as legacy-import/ann")
@@ -467,6 +475,23 @@ def _why_built(build: Build, step: Step, record: Record) -> str:
     if before is None:
         return f"{told}: no record before it"
     return f"{told}: {'; '.join(changes(before.parts, record.parts))}"
+
+
+def pods(arguments: argparse.Namespace) -> int:
+    """List this trainer's pods, and delete those that have ended or are unknown to the plan."""
+    from cbngtrain.dispatch.cluster import Cluster  # noqa: PLC0415 - kubernetes is slow to load
+
+    settings = _settings(os.environ, "WARNING")
+    service = ReviewService(settings.review_url)
+    found = edit_sets(_asked_groups(service), service.dump_url, settings.fallback_trial)
+    build = _build(settings, found, runs=False)
+    cluster = Cluster(settings.kubeconfig, settings.namespace)
+    for row in rows(cluster.pods()[0], build.plan, datetime.now(UTC)):
+        print(row)
+        if arguments.prune and row.surplus:
+            cluster.delete(row.pod)
+            print(f"{row.name} is deleted")
+    return 0
 
 
 def forget(arguments: argparse.Namespace) -> int:

@@ -93,7 +93,7 @@ def has_ended(pod: Mapping[str, Any]) -> bool:
 def has_begun(pod: Mapping[str, Any]) -> bool:
     """Return whether *pod* has a log."""
     state = _container(pod.get("status") or {}).get("state") or {}
-    return bool(state.get("running") or state.get("terminated"))
+    return "running" in state or "terminated" in state
 
 
 def is_going(pod: Mapping[str, Any]) -> bool:
@@ -105,7 +105,7 @@ def waits_for(pod: Mapping[str, Any]) -> str:
     """Return what *pod* is waiting for: one word, which stays while it waits for one thing."""
     status = pod.get("status") or {}
     state = _container(status).get("state") or {}
-    if state.get("running") or state.get("terminated"):
+    if "running" in state or "terminated" in state:
         return "its end"
     reason = str((state.get("waiting") or {}).get("reason", ""))
     if reason in _PULLING:

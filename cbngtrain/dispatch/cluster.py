@@ -109,14 +109,19 @@ class Cluster:
         )
         return list(found["items"]), str(found["metadata"]["resourceVersion"])
 
-    def delete(self, pod: Mapping[str, Any]) -> None:
+    def delete(self, pod: Mapping[str, Any], patience: float | None = None) -> None:
         """Delete exactly this pod; if it is gone, or another has its name, so much the better."""
         metadata = pod["metadata"]
         what = f"pod {metadata['name']}"
         body = {"preconditions": {"uid": metadata["uid"]}}
         with suppress(_Absent, PodExists):  # 409: another uid
             self._answer(
-                what, self._api.delete_namespaced_pod, metadata["name"], self.namespace, body=body
+                what,
+                self._api.delete_namespaced_pod,
+                metadata["name"],
+                self.namespace,
+                body=body,
+                patience=patience,
             )
 
     def watch(self, version: str, seconds: int) -> Iterator[tuple[str, Json]]:

@@ -12,31 +12,26 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
+from math import inf
 
-from cbngtrain.build import Scratch
+from cbngtrain.dispatch.attendant import Attendant, Pace
 from cbngtrain.dispatch.classify import (
     Means,
     Verdict,
     classify,
-    has_begun,
     has_ended,
     is_going,
-    waits_for,
 )
 from cbngtrain.dispatch.cluster import Cluster, Json
-from cbngtrain.dispatch.deadline import Deadline
 from cbngtrain.dispatch.local import conf_digest
 from cbngtrain.dispatch.manifest import (
-    TRANSFER,
     Room,
     Shell,
     fingerprint_of_pod,
     manifest,
     pod_name,
 )
-from cbngtrain.dispatch.pod_log import PodLog
 from cbngtrain.dispatch.programs import Images
 from cbngtrain.dispatch.reflector import Reflector
 from cbngtrain.dispatch.script import Place, script
@@ -54,7 +49,6 @@ from cbngtrain.errors import (
     QuotaExceeded,
     StepFailed,
     StepTimedOut,
-    StoreError,
 )
 from cbngtrain.plan import Plan
 from cbngtrain.settings import Settings
@@ -67,32 +61,6 @@ INTERRUPTIONS = 3  # how often a step is tried again that the infrastructure int
 FAREWELL = 5.0  # seconds after a first Ctrl-C within which a second deletes this run's pods
 
 WORKSPACE = "/workspace"  # where the core's image has its programs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """
-    How often, and for how long; tests have less patience than operators.
-
-    Attributes:
-        look: Seconds within which a waiting step notices that the build is stopping.
-        poll: Seconds after which a pod is asked for by name: a broken connection may be silent.
-        deaf: Seconds of silence of the API after which steps are not waited for any more.
-        gone: Seconds that a pod may take to go.
-        quota: Seconds between two tries while others use the quota up; and between two looks at it.
-        again: Seconds before the second try of a step; before each further one twice as many.
-        transfer: Seconds of a pod's life besides its command.
-        deadline: The end of the build.
-    """
-
-    look: float = 0.5
-    poll: float = 30.0
-    deaf: float = 900.0
-    gone: float = 120.0
-    quota: float = 15.0
-    again: float = 5.0
-    transfer: int = TRANSFER
-    deadline: Deadline = field(default_factory=Deadline)
 
 
 class PodDispatcher:
@@ -120,12 +88,14 @@ class PodDispatcher:
         self._store = store
         self._settings = settings
         self._images = images
-        self._scratch = Scratch()
         self._pace = pace or Pace()
         self._is_stopping = False
         self._interrupts = 0
         self._cluster = Cluster(settings.kubeconfig, settings.namespace, self._pause)
         self._reflector = Reflector(self._cluster, lambda: self._is_stopping)
+        self._attendant = Attendant(
+            self._cluster, self._reflector, store, settings, self._pace, self._go_on
+        )
         self._durations = Durations(plan, store)
         self._slots = Slots()
         self._most = UNBOUNDED  # of one container
@@ -175,7 +145,8 @@ class PodDispatcher:
             log.info("%s: attaching to pod %s, which runs already", step.name, pod_name(step, key))
             self._ours.add(pod_name(step, key))
             with self._slots.taken(step, need):
-                return self._outcome(step, key, there)
+                return self._attended_to(step, key, there)
+        pause = 1.0  # the quota lags a little behind a pod's end
         while True:
             try:
                 with self._slots.turn(
@@ -184,11 +155,12 @@ class PodDispatcher:
                     self._pace.deadline.admit(step, self._durations.known(step))
                     self._ours.add(pod_name(step, key))
                     pod = self._made(step, key, inputs, need)
-                    return self._outcome(step, key, pod) if pod else None
+                    return self._attended_to(step, key, pod) if pod else None
             except QuotaExceeded as error:
                 log.info("%s: %s; waiting for others to end", step.name, error)
                 self._read_limits(at_once=True)
-                self._pause(self._pace.quota)
+                self._pause(min(pause, self._pace.quota))
+                pause *= 2
 
     def _made(
         self, step: Step, key: Fingerprint, inputs: Mapping[str, Made], need: Room
@@ -255,110 +227,14 @@ class PodDispatcher:
         paths = sorted(root.rglob("*.conf"))
         return {str(path.relative_to(root)): self._store.add(path) for path in paths}
 
-    # Waiting
-
-    def _outcome(self, step: Step, key: Fingerprint, pod: Json) -> Verdict | None:
+    def _attended_to(self, step: Step, key: Fingerprint, pod: Json) -> Verdict | None:
         """Wait for the end of *pod*; return why there is no record, or None where there is."""
         name = pod["metadata"]["name"]
         self._attended[name] = pod
         try:
-            with self._scratch.directory(step.name) as directory:
-                output = self._log(step, name, directory / "log")
-                verdict = self._verdict(step, key, pod, output)
-                if self._store.find(key):
-                    output.let_end(self._pace.look)
-                    self._tidy(pod)
-                    return None
-                return self._explained(step, pod, verdict, output)
+            return self._attendant.outcome(step, key, pod)
         finally:
             self._attended.pop(name, None)
-
-    def _log(self, step: Step, name: str, path: Path) -> PodLog:
-        """Return the log of a pod, not followed yet."""
-        secrets = tuple(word.strip() for word in self._settings.file_api_key.split(","))
-        return PodLog(
-            self._cluster,
-            name,
-            path,
-            lambda line: _pass_on(step, line),
-            tuple(filter(None, secrets)),
-        )
-
-    def _verdict(self, step: Step, key: Fingerprint, pod: Json, output: PodLog) -> Verdict:
-        """Return what came of *pod*, when something has."""
-        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-        waiting, since = "", time.monotonic()
-        asked, is_followed = time.monotonic(), False
-        while True:
-            self._go_on(step)
-            there = self._reflector.pod(name)
-            is_doubtful = there is None or there["metadata"]["uid"] != uid
-            if is_doubtful or time.monotonic() - asked > self._pace.poll:
-                asked = time.monotonic()
-                there = self._asked(step, key, name)
-                if there is None:
-                    return Verdict(Means.ENDED)  # its record is there
-                if there.get("metadata", {}).get("uid") != uid:
-                    return Verdict(Means.INTERRUPTED, "its pod is gone; somebody deleted it")
-            assert there is not None
-            if not is_followed and has_begun(there):
-                is_followed = True
-                output.start()
-            if waits_for(there) != waiting:
-                waiting, since = waits_for(there), time.monotonic()
-                log.info("%s: waits for %s", step.name, waiting)
-            waited = time.monotonic() - since
-            verdict = classify(there, waited, self._settings.schedule_timeout)
-            if verdict.means is not Means.WAITING:
-                return verdict
-            self._reflector.wait(self._pace.look)
-
-    def _asked(self, step: Step, key: Fingerprint, name: str) -> Json | None:
-        """
-        Return the pod of that name as it is now, an empty object where there is none.
-
-        While the API is away the store is asked instead, and None says that the record is there.
-        """
-        try:
-            there = self._cluster.pod(name, patience=0)
-        except DispatchError as error:
-            if self._store.find(key):
-                return None
-            if self._reflector.deaf > self._pace.deaf:
-                raise DispatchError(
-                    f"{step.name}: {error}; its pod goes on, and the next build finds it"
-                ) from error
-            log.info("%s: %s; its pod goes on", step.name, error)
-            return self._reflector.pod(name) or self._attended[name]
-        if there is None:
-            self._reflector.forget(name)
-            return {}
-        self._reflector.note(there)
-        return there
-
-    def _explained(self, step: Step, pod: Json, verdict: Verdict, output: PodLog) -> Verdict:
-        """Return *verdict* with a log that was kept; a pod that would wait for ever is deleted."""
-        if verdict.means in {Means.IMPOSSIBLE, Means.UNSCHEDULABLE}:
-            self._tidy(pod)
-            return verdict
-        if verdict.means is Means.ENDED:
-            verdict = replace(
-                verdict, means=Means.INTERRUPTED, why="it ended well, but its record is not there"
-            )
-        if verdict.log is None:
-            verdict = replace(verdict, log=self._kept(step, output))
-        return replace(verdict, log=verdict.log and self._store.place(Digest(verdict.log)))
-
-    def _kept(self, step: Step, output: PodLog) -> Digest | None:
-        """Keep what a pod printed; return its digest, or None where there is nothing."""
-        path = output.finish(self._pace.look)
-        if not path.stat().st_size:
-            return None
-        try:
-            return self._store.add(path)
-        except StoreError as error:
-            log.warning("%s: its log is not kept: %s", step.name, error)
-            return None
 
     # Deciding
 
@@ -429,13 +305,6 @@ class PodDispatcher:
             self._pause(self._pace.look)
         self._reflector.forget(name)
 
-    def _tidy(self, pod: Json) -> None:
-        """Delete a pod that nobody needs any more; if that fails, it is pruned some day."""
-        try:
-            self._cluster.delete(pod)
-        except DispatchError as error:
-            log.info("%s; `cbng-trainer pods --prune` deletes it", error)
-
     # Stopping
 
     def kill(self) -> None:
@@ -476,7 +345,7 @@ class PodDispatcher:
         for pod in pods:
             name = pod["metadata"]["name"]
             try:
-                self._cluster.delete(pod)
+                self._cluster.delete(pod, patience=0)
             except DispatchError as error:
                 _say(f"pod {name} is not deleted: {error}")
             else:
@@ -507,8 +376,9 @@ class PodDispatcher:
 
 
 def _can_attach(pod: Json, key: Fingerprint) -> bool:
-    """Return whether *pod* is at work on *key*; never attach to one that has ended."""
-    return fingerprint_of_pod(pod) == key and not has_ended(pod) and not is_going(pod)
+    """Return whether *pod* is at work on *key*; never attach to one of which nothing can come."""
+    is_at_work = classify(pod, 0.0, inf).means is Means.WAITING
+    return fingerprint_of_pod(pod) == key and is_at_work and not is_going(pod)
 
 
 def _failure(step: Step, name: str, verdict: Verdict) -> DispatchError:
@@ -524,12 +394,6 @@ def _failure(step: Step, name: str, verdict: Verdict) -> DispatchError:
 def _log_of(verdict: Verdict) -> str:
     """Return where the log is, where there is one."""
     return f"; its log: {verdict.log}" if verdict.log else ""
-
-
-def _pass_on(step: Step, line: str) -> None:
-    """Log a line that a pod printed."""
-    if line.strip():
-        log.info("%s: %s", step.name, line.rstrip())
 
 
 def _say(text: str) -> None:

@@ -57,10 +57,12 @@ class Reflector:
             self._changed.wait(seconds)
 
     def note(self, pod: Json) -> None:
-        """Know *pod*, which was asked for or made just now."""
+        """Know *pod*, which was asked for or made just now, unless more is known already."""
+        name = pod["metadata"]["name"]
         with self._changed:
-            self._pods[pod["metadata"]["name"]] = pod
-            self._changed.notify_all()
+            if not _is_older(pod, self._pods.get(name)):
+                self._pods[name] = pod
+                self._changed.notify_all()
 
     def forget(self, name: str) -> None:
         """Know that there is no pod of that name."""
@@ -106,3 +108,11 @@ class Reflector:
                 return
         self._heard = time.monotonic()
         log.debug("the watch ended; listing the pods again")
+
+
+def _is_older(pod: Json, known: Json | None) -> bool:
+    """Return whether *pod* is certainly an earlier state of what is *known*."""
+    if known is None or known["metadata"]["uid"] != pod["metadata"]["uid"]:
+        return False
+    versions = [str(each["metadata"].get("resourceVersion", "")) for each in (pod, known)]
+    return all(map(str.isdecimal, versions)) and int(versions[0]) < int(versions[1])

@@ -1,0 +1,163 @@
+"""One step whose command is its input, for pods of a fake cluster and of a real one."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cbngtrain.canonical import digest_of
+from cbngtrain.dispatch.attendant import Pace
+from cbngtrain.dispatch.manifest import FINGERPRINT
+from cbngtrain.dispatch.pods import PodDispatcher
+from cbngtrain.dispatch.programs import Images
+from cbngtrain.image import Image
+from cbngtrain.plan import EditSet, Plan
+from cbngtrain.settings import Settings
+from cbngtrain.step import (
+    Artifact,
+    Digest,
+    Fingerprint,
+    Leaf,
+    Made,
+    Recipe,
+    Record,
+    Resources,
+    Step,
+    fingerprint,
+)
+from cbngtrain.store import DirectoryStore, Store
+from tests.dispatch.fake_cluster import FakeCluster, Json
+
+TOKEN = "test-write-token"  # what the test cluster's secret holds
+CORE = Image.parse("tools-harbor.wmcloud.org/tool-cluebotng/core@sha256:" + "c" * 64)
+MADE = b"# a table\n"
+BRISK = Pace(look=0.02, poll=0.3, deaf=3, gone=5, quota=0.1, again=0.01, transfer=600)
+
+RECIPE = Recipe(
+    name="snippet",
+    doc="what its input says",
+    command=("cluebotng", "edits.xml"),
+    reads={"edits.xml": "train.xml"},
+    leaves=(Leaf("data/out.txt", "out.txt", "raw", "table"),),
+    resources=Resources(memory=128, cpu=0.1, seconds=60),
+)
+
+
+def step_of(slug: str = "alpha", program: str = "release", **resources: Any) -> Step:
+    """The step for an edit set, with other resources perhaps."""
+    recipe = replace(RECIPE, resources=replace(RECIPE.resources, **resources))
+    what = {"release": "http://198.51.100.1/v1"} if program == "release" else {"image": CORE.pinned}
+    return Step(recipe=recipe, slug=slug, program=what, conf=None, parameters={})
+
+
+def plan_of(*steps: Step) -> Plan:
+    """A plan of one step per edit set."""
+    sets = tuple(EditSet(step.slug, step.slug, "file:train", None) for step in steps)
+    return Plan(sets, {step.slug: (step,) for step in steps})
+
+
+def stored(store: Store, directory: Path, content: bytes) -> Digest:
+    """Store a blob."""
+    path = directory / f"blob-{threading.get_ident()}"
+    path.write_bytes(content)
+    return store.add(path)
+
+
+def inputs_of(digest: Digest, size: int) -> dict[str, Made]:
+    """What the step reads."""
+    by = Fingerprint(Digest("0" * 64))
+    return {"edits.xml": Made(Artifact("train.xml", digest, digest, size), by)}
+
+
+def settings_of(kubeconfig: str, **more: str) -> Settings:
+    """Settings for steps in pods."""
+    return Settings.from_env(
+        {
+            "CBNG_DISPATCH": "pods",
+            "CBNG_STORE_URL": "http://198.51.100.1:1",
+            "CBNG_CORE_IMAGE": str(CORE),
+            "FILE_API_KEY": TOKEN,
+            "KUBECONFIG": kubeconfig,
+            **more,
+        }
+    )
+
+
+@dataclass
+class Stage:
+    """A store in a directory, a fake cluster, and who dispatches to it."""
+
+    path: Path
+    cluster: FakeCluster
+    store: DirectoryStore
+    kubeconfig: str
+
+    def __post_init__(self) -> None:
+        self.dispatchers: list[PodDispatcher] = []
+
+    def dispatcher(self, *steps: Step, pace: Pace = BRISK, **settings: str) -> PodDispatcher:
+        """Who dispatches *steps*."""
+        made = PodDispatcher(
+            self.store,
+            settings_of(self.kubeconfig, **settings),
+            plan_of(*(steps or (step_of(),))),
+            Images(CORE, None),
+            pace,
+        )
+        self.dispatchers.append(made)
+        return made
+
+    def inputs(self, text: str = "input") -> dict[str, Made]:
+        """A stored input."""
+        content = text.encode()
+        return inputs_of(stored(self.store, self.path, content), len(content))
+
+    def leave_record(self, step: Step, inputs: dict[str, Made], note: str = "log") -> None:
+        """Do what the script of a pod does at a good end."""
+        made = stored(self.store, self.path, MADE)
+        log = stored(self.store, self.path, note.encode())
+        artifact = Artifact("out.txt", made, made, len(MADE))
+        key = fingerprint(step, inputs)
+        self.store.keep(Record(key, (artifact,), log, step.parts(inputs), inputs))
+
+    def succeed(self, step: Step, inputs: dict[str, Made]) -> Callable[[FakeCluster, Json], None]:
+        """A pod that does what it should."""
+
+        def play(cluster: FakeCluster, pod: Json) -> None:
+            name = pod["metadata"]["name"]
+            cluster.run(name)
+            cluster.log(name, "at work", "done")
+            self.leave_record(step, inputs)
+            cluster.end(name, 0, '{"code":0}')
+
+        return play
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+          caplog: pytest.LogCaptureFixture) -> Iterator[Stage]:  # fmt: skip
+    """A fake cluster, and all that is logged."""
+    caplog.set_level(logging.DEBUG, "cbngtrain")
+    monkeypatch.chdir(tmp_path)
+    cluster = FakeCluster()
+    made = Stage(tmp_path, cluster, DirectoryStore(tmp_path / "store"), cluster.start(tmp_path))
+    yield made
+    for dispatcher in made.dispatchers:
+        dispatcher.kill()
+    cluster.stop()
+
+
+def key_of(pod: Json) -> str:
+    """The fingerprint that a pod works for."""
+    return str(pod["metadata"]["annotations"][FINGERPRINT])
+
+
+def text_of(store: DirectoryStore, digest: str) -> str:
+    """A blob's text."""
+    path = store.path(Digest(digest))
+    assert digest_of(path) == digest
+    return path.read_text(encoding="utf-8")
