@@ -84,10 +84,13 @@ class Week:
     def coordinator(self) -> "subprocess.Popen[str]":
         """Start a day's build, as the scheduled job does, in a directory of its own."""
         env = self.site.env(
-            CBNG_REVIEW_URL=self.review.url, CBNG_STORE_URL=self.service.url, FILE_API_KEY=TOKEN
+            CBNG_REVIEW_URL=self.review.url,
+            CBNG_STORE_URL=self.service.url,
+            CBNG_DISPATCH="local",
+            FILE_API_KEY=TOKEN,
         )
         return subprocess.Popen(
-            [ROOT / "toolforge" / "entrypoint", sys.executable, "-m", "doit"],
+            [ROOT / "toolforge" / "entrypoint", "--cluster", sys.executable, "-m", "doit"],
             env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
@@ -139,6 +142,8 @@ def week(site: Site, tmp_path: Path) -> Iterator[Week]:
     """The morning of the first day: edits to be trained on, an empty store."""
     root = tmp_path / "served"
     root.mkdir()
+    (site.base / ".kube").mkdir()
+    (site.base / ".kube" / "config").write_text("kind: Config\n")  # which is not needed here
     with review_service() as review, ExitStack() as stack:
         review.lists(START.edits)
         made = Week(site, review, stack, stack.enter_context(serving(root)))

@@ -116,6 +116,11 @@ def file_settings() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
+def settings_there() -> Settings:
+    """The settings of what runs on Toolforge: those of the file, and a secret."""
+    return Settings.from_env({**file_settings(), "FILE_API_KEY": "sesame"})
+
+
 def procfile() -> dict[str, list[str]]:
     """The processes of the Procfile, as words."""
     lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
@@ -181,6 +186,27 @@ class TestDeclarations:
         assert re.fullmatch(r"\d+ \d+ \* \* \*", run["schedule"])
         assert run["timeout"] < 24 * 3600
 
+    def test_build_ends_before_it_is_stopped(self):
+        """The build knows of the job's timeout, and ends within, with time to spare."""
+        deadline = settings_there().deadline
+
+        assert deadline
+        assert deadline + 1800 <= COMPONENTS["coordinator"]["run"]["timeout"]
+
+    def test_pruning_sees_the_stores_directory(self):
+        """It works on the directory that the file service serves, and so sees NFS."""
+        assert COMPONENTS["prune"]["run"]["mount"] == "all"
+        assert procfile()["prune"] == ["toolforge/entrypoint", "cbng-trainer", "prune"]
+        assert procfile()["file-api"][:1] == procfile()["prune"][:1]
+
+    def test_pods_are_the_tools(self):
+        """Steps run as pods of this tool, from an image that Toolforge takes."""
+        settings = settings_there()
+
+        assert settings.dispatch == "pods"
+        assert str(settings.namespace) == "tool-cluebotng-trainer"
+        assert file_settings()["CBNG_CORE_IMAGE"].startswith("tools-harbor.wmcloud.org/")
+
     def test_file_service_is_where_the_settings_say(self):
         """Component, port and tool are those in the store's URL; its health check is a route."""
         url = file_settings()["CBNG_STORE_URL"]
@@ -196,7 +222,7 @@ class TestDeclarations:
         secret = {variable.name for variable in VARIABLES.values() if variable.is_secret}
 
         assert set(settings) <= NAMES - secret
-        Settings.from_env(settings)
+        assert settings_there().review_url == settings["CBNG_REVIEW_URL"]
 
     def test_every_variable_that_is_named_is_a_setting(self):
         """Whatever else is named in the declarations and their scripts is a setting, too."""
@@ -393,7 +419,9 @@ class TestEntrypoint:
 
         found = dict(line.split("=", 1) for line in ended.stdout.splitlines())
         wanted = {**file_settings(), "CBNG_STORE": "/elsewhere"}
+        wanted.pop("CBNG_STORE_URL")  # what needs no cluster works on the store's directory
         assert {name: found.get(name) for name in wanted} == wanted
+        assert "CBNG_STORE_URL" not in found
 
     def test_works_in_an_empty_directory(self, env: dict[str, str]):
         """The command finds dodo.py and nothing else, where doit can write."""
@@ -408,7 +436,8 @@ class TestEntrypoint:
         doit.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m doit "$@"\n')
         doit.chmod(0o755)
 
-        ended = self.run({**env, "PATH": f"{doit.parent}:{env['PATH']}"}, "doit", "list")
+        path = f"{doit.parent}:{env['PATH']}"
+        ended = self.run({**env, "PATH": path, "FILE_API_KEY": "sesame"}, "doit", "list")
 
         assert ended.returncode == 0, ended
         assert "run `doit` once" in ended.stderr
