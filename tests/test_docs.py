@@ -10,6 +10,7 @@ What a page begins from stands in its first lines: ``<!-- begins: checkout -->``
 the sample, or ``<!-- begins: built -->``, the same with the sample built.
 """
 
+import gzip
 import os
 import re
 import shutil
@@ -18,11 +19,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from cbngtrain import errors
+from cbngtrain.review import EditGroup
+from cbngtrain.step import Artifact, Record
 from tests.conftest import ROOT, wait_until
 
 DOCS = ROOT / "docs"
@@ -70,6 +77,64 @@ def test_index_links_every_page():
     listed = {(DOCS / link).resolve() for link in links(DOCS / "README.md")}
 
     assert set(PAGES) - {DOCS / "README.md"} <= listed
+
+
+# Reference -------------------------------------------------------------------------------------
+
+
+def generator() -> ModuleType:
+    """docs/reference/generate.py."""
+    found = spec_from_file_location("generate", DOCS / "reference" / "generate.py")
+    assert found
+    assert found.loader
+    module = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_reference_is_what_the_code_says():
+    """Settings, commands, errors, requests and formats; if not: docs/reference/generate.py."""
+    generate = generator()
+    marked = set()
+    for page in (DOCS / "reference").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        assert generate.written(text) == text, "run: python docs/reference/generate.py"
+        marked |= set(re.findall(r"<!-- generated: (\w+) -->", text))
+
+    assert marked == set(generate.TABLES)
+
+
+def first_cells(text: str) -> list[str]:
+    """The first cells of the first table in *text*, without backticks."""
+    table = text[text.index("\n| ") :].split("\n\n", 1)[0]
+    rows = table.strip().splitlines()[2:]
+    return [cell for row in rows for cell in re.split("[`, ]+", row.split("|")[1]) if cell]
+
+
+def test_every_exit_status_is_told():
+    """The statuses of every error, and those of shells and argparse, are explained."""
+    page = (DOCS / "reference" / "exit-codes.md").read_text(encoding="utf-8")
+    statuses = {each.status for each in vars(errors).values()
+                if isinstance(each, type) and issubclass(each, errors.TrainerError)}  # fmt: skip
+
+    assert {int(cell) for cell in first_cells(page)} == {0, 2, 130, 143} | statuses
+
+
+def test_formats_are_those_of_the_code():
+    """Fields of edit groups, of dumps and of records are the ones that there are."""
+    page = (DOCS / "reference" / "file-formats.md").read_text(encoding="utf-8")
+    groups, dumps = (page.split(f"## {name}\n", 1)[1] for name in ("Edit groups", "Dumps"))
+    with gzip.open(ROOT / "sample" / "dumps" / "2.xml.gz", "rt", encoding="utf-8") as file:
+        edit = ET.fromstring(file.read()).find("WPEdit")
+    assert edit is not None
+    record = re.search(r"It has (.*?)\. It holds", page, re.DOTALL)
+    assert record
+
+    assert first_cells(groups) == [each.name for each in fields(EditGroup)]
+    assert set(first_cells(dumps)) == {child.tag for child in edit} | {"EditDB"}
+    named = set(re.findall(r"`(\w+)`", record[1]))
+    nouns = {each.name for each in fields(Record)} | {each.name for each in fields(Artifact)}
+    assert named == nouns
 
 
 # Recordings ------------------------------------------------------------------------------------
