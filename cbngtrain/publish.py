@@ -7,7 +7,7 @@ latest, when the latest is not whole, or when a name was asked for; nothing chan
 
 import time
 from calendar import timegm
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from cbngtrain.build import EDITS, Build, read_reference
 from cbngtrain.errors import InstanceConflict, StoreError
 from cbngtrain.plan import EditSet
 from cbngtrain.promote import promote, verdict_on
-from cbngtrain.step import Artifact, Digest, Record, Source, Step, fingerprint
+from cbngtrain.step import Artifact, Digest, Fingerprint, Record, Source, Step, fingerprint
 from cbngtrain.store import Instance
 
 _TIME = "%Y-%m-%d %H:%M:%S"  # UTC
@@ -55,11 +55,13 @@ class Contents:
 
 def is_published_artifact(artifact: str) -> bool:
     """Return whether *artifact* is the edit set's own, not of a network it is compared with."""
-    return not artifact.startswith(("previous/", "reference/"))
+    return not artifact.startswith(("previous/", "reference/")) and artifact != "spread.json"
 
 
 def published_path(artifact: str) -> str:
-    """Return where an artifact is found in an instance, as it always was."""
+    """Return where an artifact is found in an instance, as it always was; else its own name."""
+    if not is_published_artifact(artifact):
+        return artifact
     if artifact in {"train.xml", "trial.xml"}:
         return f"edit-sets/{artifact}"
     return artifact if artifact.startswith("trial/") else f"artifacts/{artifact}"
@@ -198,11 +200,13 @@ def _keep_head(build: Build, found: Contents) -> None:
     slug = found.edit_set.slug
     before = build.store.head(slug)
     steps = {
-        step.recipe.name: _moved(before.get("steps", {}).get(step.recipe.name), record)
+        step.recipe.name: _moved(before.get("steps", {}).get(step.recipe.name), record.fingerprint)
         for step, record in found.steps
     }
+    kept = before.get("steps", {})
+    steps |= {name: _moved(kept.get(name), by) for name, by in _tried(build, slug)}
     sources = {
-        role: _moved(before.get("sources", {}).get(role), record)
+        role: _moved(before.get("sources", {}).get(role), record.fingerprint)
         for role, record in found.sources.items()
     }
     head = {"edit_set": found.edit_set.name, "sources": sources, "steps": steps}
@@ -210,11 +214,20 @@ def _keep_head(build: Build, found: Contents) -> None:
         build.store.set_head(slug, head)
 
 
-def _moved(before: Mapping[str, Any] | None, record: Record) -> dict[str, Any]:
+def _tried(build: Build, slug: str) -> Iterator[tuple[str, Fingerprint]]:
+    """Yield the steps that tried other networks for comparison, and what made their scores."""
+    for step in build.plan.steps[slug]:
+        (first, *_) = step.recipe.leaves
+        made = read_reference(build.reference(slug, first.artifact))
+        if made and not is_published_artifact(first.artifact):
+            yield step.recipe.name, made.by
+
+
+def _moved(before: Mapping[str, Any] | None, now: Fingerprint) -> dict[str, Any]:
     """Return a row of a head: the fingerprint now, and the one before it."""
-    if before and before["fingerprint"] == record.fingerprint:
+    if before and before["fingerprint"] == now:
         return dict(before)
-    return {"fingerprint": record.fingerprint, "before": before and before["fingerprint"]}
+    return {"fingerprint": now, "before": before and before["fingerprint"]}
 
 
 def _instance(found: Contents, name: str) -> Instance:
@@ -254,6 +267,7 @@ def _about(found: Contents) -> dict[str, Any]:
 
 def _step_about(step: Step, record: Record) -> dict[str, Any]:
     """Return what a step did: its fingerprint's parts, what it left, what it read."""
+    reads = {**step.recipe.reads, **step.recipe.may_read}
     return {
         "fingerprint": record.fingerprint,
         "program": dict(step.program),
@@ -262,13 +276,13 @@ def _step_about(step: Step, record: Record) -> dict[str, Any]:
         "parameters": dict(step.parameters),
         "leaves": [published_path(artifact.name) for artifact in record.artifacts],
         "made_from": {
-            published_path(step.recipe.reads[path]): {
+            published_path(reads[path]): {
                 "digest": made.artifact.digest,
                 "meaning": made.artifact.meaning,
                 "fingerprint": made.by,
             }
             for path, made in record.inputs.items()
-            if path in step.recipe.reads
+            if path in reads
         },
         "about": dict(record.about),
     }

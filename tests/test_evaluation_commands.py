@@ -16,6 +16,7 @@ def names(site: Site, target: str = "Alpha") -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name[:2] == "20")
 
 
+@pytest.mark.slow
 def test_compare_two_instances(built: Site):
     """As a table, and as the JSON that a build leaves."""
     built.run(env={"CBNG_SEED": "2"})
@@ -41,6 +42,7 @@ def test_compare_across_edit_sets_without_a_common_edit(built: Site):
     assert "their trials have no edit in common" in ended.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -77,6 +79,7 @@ def test_spread_trains_and_tries_other_seeds_once(built: Site):
     assert built.calls == []
 
 
+@pytest.mark.slow
 def test_spread_leaves_the_edit_set_alone(built: Site):
     """Its records, references and instances: the next build has nothing to do."""
     before = {p: p.read_bytes() for p in (built.path / "build").rglob("*") if p.is_file()}
@@ -88,6 +91,7 @@ def test_spread_leaves_the_edit_set_alone(built: Site):
     assert built.run().lines == ["Nothing to do: 20 up to date, 4 sources unchanged."]
 
 
+@pytest.mark.slow
 def test_comparison_quotes_the_spread_of_its_network(built: Site):
     """Once there is one; in another checkout too; and not that of another network."""
     seed = {"CBNG_SEED": "9"}
@@ -109,6 +113,7 @@ def test_comparison_quotes_the_spread_of_its_network(built: Site):
     assert not spread_json(built).exists()
 
 
+@pytest.mark.slow
 def test_own_seed_is_that_of_the_built_network(built: Site):
     """Not that which is set now."""
     built.run(env={"CBNG_SEED": "2"})
@@ -118,6 +123,7 @@ def test_own_seed_is_that_of_the_built_network(built: Site):
     assert ended.out == "seeds [1, 3]\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
@@ -134,6 +140,7 @@ def test_spread_says_what_is_wrong(built: Site, arguments: tuple[str], status: i
     assert told in ended.out
 
 
+@pytest.mark.slow
 def test_spread_of_nothing(site: Site):
     """Before a build it says what to run."""
     ended = site.run("cbng-trainer", "spread", "alpha")
@@ -142,6 +149,7 @@ def test_spread_of_nothing(site: Site):
     assert "run `doit " in ended.out
 
 
+@pytest.mark.slow
 def test_failed_seed_is_one_line_and_the_others_are_kept(built: Site):
     """It names the step; what is finished is found by the next call."""
     built.behave(trial_run={"exit": 3})

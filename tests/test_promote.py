@@ -212,6 +212,7 @@ def test_promote_by_the_gate(built: Site):
     assert (again.status, again.lines[-1].endswith("is in production already")) == (0, True)
 
 
+@pytest.mark.slow
 def test_force_needs_a_reason(built: Site):
     """Which is kept."""
     assert built.run("cbng-trainer", "promote", "alpha", "--force").status == 3
@@ -227,6 +228,7 @@ def test_force_needs_a_reason(built: Site):
     assert "@" in record["who"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -245,6 +247,7 @@ def test_what_is_not_there_is_a_usage_error(built: Site, arguments: list[str], t
     assert told in ended.out
 
 
+@pytest.mark.slow
 def test_nothing_promotes_by_itself_unless_told_to(built: Site):
     """A build says what the gate says where the setting has it promote."""
     built.run(env={"CBNG_SEED": "2"})
@@ -259,6 +262,7 @@ def test_nothing_promotes_by_itself_unless_told_to(built: Site):
     assert "Nothing to do" in built.run(env={"CBNG_SEED": "3", "CBNG_PROMOTE": "auto"}).out
 
 
+@pytest.mark.slow
 def test_gate_that_holds_fails_no_build(site: Site):
     """The first networks are published, and held."""
     ended = site.run(env={"CBNG_PROMOTE": "auto"})

@@ -36,6 +36,7 @@ def test_real_share_of_vandalism_changes_the_report_alone(built: Site):
     assert published(built, "trial/metrics.json")["share"] == 0.05
 
 
+@pytest.mark.slow
 def test_renamed_edit_set_is_reported_anew_and_trained_no_more(built: Site):
     """Its name is on the plots: they are all that differs."""
     built.groups(
@@ -48,6 +49,7 @@ def test_renamed_edit_set_is_reported_anew_and_trained_no_more(built: Site):
     assert published(built, "trial/metrics.json", "Gamma")["edit_set"] == "Gamma"
 
 
+@pytest.mark.slow
 def test_report_sees_what_it_declares_and_nothing_else(built: Site):
     """Its scratch directory holds the trial's scores, the network and the training edits."""
     built.dump(3, edits(200, 9))
@@ -57,6 +59,7 @@ def test_report_sees_what_it_declares_and_nothing_else(built: Site):
     assert call == "report details.txt main_ann.fann train.xml"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vandalism", [False, True])
 def test_trial_of_one_class_fails_no_build(site: Site, vandalism: bool):  # noqa: FBT001 - a case
     """What cannot be measured is stated by the report; the networks are published all the same."""
@@ -111,7 +114,14 @@ def test_new_network_is_compared_with_the_one_before(built: Site):
     ]  # fmt: skip
     assert f"found previous:alpha: Alpha/{instances(built)[0]}" in ended.lines
     assert compared(built) == [("previous", before)]
-    assert "logs/compare.log" in published(built, "instance.json")["files"]
+    instance = published(built, "instance.json")
+    assert "logs/compare.log" in instance["files"]
+    assert set(instance["about"]["steps"]["compare"]["made_from"]) == {
+        "trial/details.txt", "artifacts/main_ann.fann", "previous/details.txt",
+        "previous/main_ann.fann",
+    }  # fmt: skip
+    head = json.loads((built.base / "store" / "heads" / "alpha.json").read_bytes())
+    assert {"report", "compare", "previous"} <= set(head["steps"])
 
 
 def test_publishing_does_not_make_the_comparison_stale(built: Site):
@@ -132,6 +142,7 @@ def test_publishing_does_not_make_the_comparison_stale(built: Site):
     assert len(instances(built)) == 2
 
 
+@pytest.mark.slow
 def test_other_trial_edits_have_the_network_before_tried_on_them(built: Site):
     """Both networks score the new edits: the comparison is on the same ones."""
     before = network(built)
@@ -147,6 +158,7 @@ def test_other_trial_edits_have_the_network_before_tried_on_them(built: Site):
     assert built.run(env={"CBNG_SEED": "2"}).lines == [NOTHING]
 
 
+@pytest.mark.slow
 def test_network_before_is_the_newest_other_one(built: Site):
     """Not the one before it, and not an instance with the network of now."""
     for seed in ("2", "3"):
@@ -162,6 +174,7 @@ def test_network_before_is_the_newest_other_one(built: Site):
     assert compared(built) == [("previous", third)]
 
 
+@pytest.mark.slow
 def test_lost_network_before_gives_way_to_the_one_before_it(built: Site):
     """What is not whole is not compared with; nothing fails."""
     first = network(built)
@@ -174,6 +187,7 @@ def test_lost_network_before_gives_way_to_the_one_before_it(built: Site):
     assert compared(built) == [("previous", first)]
 
 
+@pytest.mark.slow
 def test_network_of_another_configuration_is_not_tried(built: Site):
     """It was made with other features: only its own trial on the same edits tells of it."""
     (built.core / "conf" / "cluebotng.conf").write_text("chains: { };\n")
@@ -190,6 +204,7 @@ def test_network_of_another_configuration_is_not_tried(built: Site):
     ]
 
 
+@pytest.mark.slow
 def test_lost_comparison_is_made_again(built: Site):
     """A blob that is gone is noticed, and built anew."""
     built.run(env={"CBNG_SEED": "2"})
@@ -203,6 +218,7 @@ def test_lost_comparison_is_made_again(built: Site):
     assert path.exists()
 
 
+@pytest.mark.slow
 def test_comparison_that_is_none_any_more_is_not_published(built: Site):
     """Where the instances before are gone there is nothing to compare with, and it is so told."""
     built.run(env={"CBNG_SEED": "2"})
@@ -219,6 +235,7 @@ def test_comparison_that_is_none_any_more_is_not_published(built: Site):
     )
 
 
+@pytest.mark.slow
 def test_comparison_is_one_task_and_works_offline(built: Site):
     """`doit compare:alpha` builds it with what it needs; list, info and clean need no network."""
     ended = built.run("compare:alpha", env={"CBNG_SEED": "2"})
@@ -263,6 +280,7 @@ def test_network_in_use_is_tried_on_the_trial_edits(built: Site, in_use: Path):
     assert built.run(env=env).lines == ["Nothing to do: 22 up to date, 10 sources unchanged."]
 
 
+@pytest.mark.slow
 def test_network_in_use_counts_by_content(built: Site, in_use: Path):
     """Its address does not count, nor a database's file id: nothing is tried again."""
     built.run(env={"CBNG_REFERENCE": str(in_use)})
@@ -285,6 +303,7 @@ def words_of(site: Site) -> Path:
     return (latest / "artifacts" / "main_bayes_train.dat").resolve()
 
 
+@pytest.mark.slow
 def test_other_network_in_use_is_compared_anew(built: Site, in_use: Path):
     """And nothing else is built."""
     built.run(env={"CBNG_REFERENCE": str(in_use)})
@@ -297,6 +316,7 @@ def test_other_network_in_use_is_compared_anew(built: Site, in_use: Path):
     assert (built.calls, built.evaluations) == (["trial_run"] * 2, ["compare"] * 2)
 
 
+@pytest.mark.slow
 def test_models_of_the_core_are_the_network_in_use(built: Site, in_use: Path):
     """Where the core's directory has models in data/ these are, unless it is told that none is."""
     shutil.copytree(in_use, built.core / "data")
@@ -307,6 +327,7 @@ def test_models_of_the_core_are_the_network_in_use(built: Site, in_use: Path):
     assert compared(built) == [("bot", network(built, name="Beta"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
@@ -331,6 +352,7 @@ def test_network_in_use_that_is_none_is_one_line(
     assert told in failed[0]
 
 
+@pytest.mark.slow
 def test_network_in_use_that_is_away_counts_as_it_was(built: Site, in_use: Path):
     """What was had last is in the store: an address that does not answer stops no build."""
     env = {"CBNG_REFERENCE": str(in_use)}
@@ -345,6 +367,7 @@ def test_network_in_use_that_is_away_counts_as_it_was(built: Site, in_use: Path)
     assert [name for name, _ in compared(built)] == ["bot"]
 
 
+@pytest.mark.slow
 def test_both_are_compared_with(built: Site, in_use: Path):
     """The bot's network and the one before, in one comparison."""
     before = network(built)

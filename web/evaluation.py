@@ -21,6 +21,14 @@ HEADLINE = 0.001  # the false positive rate in production
 
 DIFF = "https://en.wikipedia.org/w/index.php?diff="
 
+MEASURES = {
+    "roc_auc": "ROC AUC",
+    "partial_auc": "area under the ROC curve to 1 %, raw",
+    "average_precision": "average precision",
+    "brier": "Brier score (less is better)",
+}
+"""What a spread measures without a threshold, for people."""
+
 Json = dict[str, Any]
 
 
@@ -185,7 +193,9 @@ def _spread(value: Any) -> Json:
     return {
         "seeds": [_count(each) for each in value["seeds"]],
         "measures": {
-            _text(name): {key: _number(row[key]) for key in ("this", "mean", "low", "high")}
+            MEASURES.get(name, _text(name)): {
+                key: _number(row[key]) for key in ("this", "mean", "low", "high")
+            }
             for name, row in value["measures"].items()
         },
     }

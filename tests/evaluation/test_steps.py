@@ -29,7 +29,7 @@ class Bench:
     """A store with two trials, and a dispatcher of this machine."""
 
     def __init__(self, path: Path, env: dict[str, str]) -> None:
-        settings = Settings.from_env({"PATH": "/usr/bin:/bin", "HOME": str(path), **env})
+        settings = Settings.from_env({"PATH": "/usr/bin:/bin", "HOME": str(Path.home()), **env})
         self.store = DirectoryStore(path / "store")
         self.dispatcher = LocalDispatcher(self.store, settings, Scratch(path / "scratch"))
         self.inputs = {}
@@ -64,6 +64,7 @@ def test_step_of_the_trainer_runs_the_evaluation(tmp_path: Path):
     assert (tmp_path / "page.md").read_text().startswith("# new beside reference\n")
 
 
+@pytest.mark.slow
 def test_step_of_the_trainer_needs_no_core(tmp_path: Path):
     """With a native core its steps still run the evaluation, which no directory of it has."""
     (tmp_path / "core").mkdir()
