@@ -11,7 +11,8 @@ What goes wrong, and the exit status that tells it.
       - InstanceConflict   the instance's name is taken by something else
     + DispatchError     14 a step could not be started or watched
       - PodExists          the cluster has a pod of this name
-      - QuotaExceeded      the cluster's quota has no room for another pod now
+      - JobExists          the tool has a job of this name
+      - QuotaExceeded      the quota has no room for another pod or job now
       - WatchExpired       what has happened since is not known any more: list again
       - StepFailed      10 the step ran and failed (step, exit code, log)
       - StepTimedOut    10 the step ran out of time and was stopped
@@ -85,8 +86,12 @@ class PodExists(DispatchError):
     """The cluster has a pod of this name."""
 
 
+class JobExists(DispatchError):
+    """The tool has a job of this name."""
+
+
 class QuotaExceeded(DispatchError):
-    """The cluster's quota has no room for another pod now."""
+    """The quota has no room for another pod or job now."""
 
 
 class WatchExpired(DispatchError):

@@ -54,6 +54,7 @@ LAYERS = (
     "dispatch.pod_log",
     "dispatch.attendant",
     "dispatch.pods",
+    "dispatch.toolforge_jobs",
     "dispatch.jobs",
     "deploy",
     "evaluation_commands",
