@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cbngtrain.instances import Instance
+from cbngtrain.recipes import MODELS
 from cbngtrain.step import Digest, Fingerprint, Record
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -169,6 +170,7 @@ def _folders(inventory: Inventory, rules: Rules, young: str) -> Iterator[tuple[F
     for folders in by_target.values():
         published = sorted((f.name for f in folders if f.instance), reverse=True)
         monthly = _monthly(published, inventory.at, rules.months)
+        rival = _rival(folders)
         for folder in folders:
             reasons = sorted(folder.aliases)
             reasons += [f"pinned: {folder.pin}"] if folder.pin is not None else []
@@ -177,9 +179,29 @@ def _folders(inventory: Inventory, rules: Rules, young: str) -> Iterator[tuple[F
                 reasons.append(f"one of the last {rules.instances}")
             if folder.name in monthly:
                 reasons.append(f"the last one of {folder.name[:7]}")
+            if folder is rival:
+                reasons.append("the network before")
             if folder.modified > inventory.at - rules.grace:
                 reasons.append(young)
             yield folder, reasons
+
+
+def _rival(folders: Iterable[Folder]) -> Folder | None:
+    """
+    Return the newest of *folders* whose network is not the newest's, if there is one.
+
+    The next build compares with it: without it the comparison would be another, and be published
+    though nothing else has changed.
+    """
+    published = sorted((f for f in folders if f.instance), key=lambda f: f.name, reverse=True)
+    newest, older = published[:1], published[1:]
+    return next((each for each in older if _network(each) != _network(newest[0])), None)
+
+
+def _network(folder: Folder) -> tuple[Digest | None, ...]:
+    """Return what tells the network of an instance from others."""
+    meanings = folder.instance.meanings if folder.instance else {}
+    return tuple(meanings.get(f"artifacts/{file}") for file in MODELS)
 
 
 def _monthly(names: Iterable[str], now: float, months: int) -> set[str]:

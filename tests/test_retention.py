@@ -89,6 +89,22 @@ def test_last_ones_and_one_a_month_stay():
     }
 
 
+def with_network(name: str, network: str) -> Folder:
+    """An instance that published a network."""
+    meanings = {"artifacts/main_ann.fann": blob(network)}
+    return folder(name, instance=Instance("Set", name, meanings, meanings, {}))
+
+
+def test_network_before_stays():
+    """What the next build compares with stays, however often the last network was published."""
+    networks = ["new", "new", "new", "before", "before", "long before"]
+    rules = Rules(instances=1, months=0, builds=1, grace=1)
+
+    decision = decide(inventory(*map(with_network, TIMES, networks)), rules)
+
+    assert kept(decision) == {TIMES[0]: ["one of the last 1"], TIMES[3]: ["the network before"]}
+
+
 def test_months_go_back_over_the_turn_of_the_year():
     """In January the month before is December."""
     at = float(timegm((2026, 1, 1, 0, 0, 0)))
