@@ -146,7 +146,7 @@ class Ledger:
         self.things = have
         return calls
 
-    def meaning(self, name: str) -> object:
+    def meaning(self, name: str) -> tuple[tuple[str, object], ...]:
         """Return what all that stands of an edit set means."""
         of = {thing: made for (owner, thing), made in self.things.items() if owner == name}
         return tuple((thing, of[thing].meaning) for thing in sorted(of))

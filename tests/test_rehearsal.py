@@ -5,6 +5,8 @@ entry point of its job gives it, with the file service as its only memory.
 
 import hashlib
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,7 +70,7 @@ class Week:
     service: Running
     world: World = START
     ledger: Ledger = field(default_factory=Ledger)
-    published: dict[str, list[object]] = field(default_factory=dict)
+    published: dict[str, list[tuple[tuple[str, object], ...]]] = field(default_factory=dict)
 
     def change(self, world: World) -> None:
         """Have another world from now on."""
@@ -115,6 +117,25 @@ class Week:
             meaning, known = self.ledger.meaning(name), self.published.setdefault(name, [])
             if known[-1:] != [meaning]:
                 known.append(meaning)
+
+    def staying(self, name: str, instances: list[str]) -> list[str]:
+        """Which of an edit set's instances stay: the last, and the last with another network."""
+        networks = [dict(meaning)["network"] for meaning in self.published[name]]
+        *before, last = zip(instances, networks, strict=True)
+        others = [instance for instance, network in before if network != last[1]]
+        return [*others[-1:], last[0]]
+
+    def prune(self) -> Ended:
+        """Prune as the scheduled job does, by the hardest rules."""
+        rules = {"CBNG_KEEP_INSTANCES": "1", "CBNG_KEEP_MONTHS": "0", "CBNG_KEEP_BUILDS": "1",
+                 "CBNG_PRUNE_GRACE": "86400", "CBNG_STORE": str(self.service.root)}  # fmt: skip
+        entrypoint = str(ROOT / "toolforge" / "entrypoint")
+        command = [entrypoint, sys.executable, "-m", "cbngtrain.cli", "prune"]
+        ended = subprocess.run(
+            command, check=False, env={**self.site.env(**rules), "CBNG_DISPATCH": "local"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+        )  # fmt: skip
+        return Ended(ended.returncode, ended.stdout)
 
     def restart(self) -> None:
         """Kill the file service and start it again at the same port."""
@@ -174,6 +195,43 @@ def check_disk(root: Path) -> None:
         needed = {artifact["digest"] for artifact in record["artifacts"]} | {record["log"]} - {None}
         assert needed <= set(blobs), path
     assert list(root.rglob("*.part")) == []
+
+
+def size_of(root: Path) -> int:
+    """How many bytes the store has."""
+    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+
+
+def check_nothing_is_idle(root: Path) -> None:
+    """Every blob is one that an instance, a record or a build's summary refers to."""
+    texts = [path.read_text() for path in root.rglob("*.json")]
+    texts += [path.read_text() for path in root.glob("ac/*/*")]
+    referred = set(re.findall("[0-9a-f]{64}", "".join(texts)))
+    assert {path.name for path in root.glob("cas/*/*")} <= referred
+
+
+def prune_and_miss_nothing(week: Week) -> None:
+    """What is no longer needed goes, and the next build does not miss it."""
+    stays = {name: week.staying(name, instances) for name, instances in week.instances.items()}
+    before = size_of(week.service.root)
+    age(week.service.root, 2 * 86400)
+    pruned = week.prune()
+    assert pruned.status == 0, pruned
+    assert week.instances == stays
+    assert size_of(week.service.root) < before
+    check_whole(week)
+    check_disk(week.service.root)
+    check_nothing_is_idle(week.service.root)
+    ended = week.day()
+    assert (ended.status, week.site.own_calls) == (0, []), ended
+    assert week.instances == stays
+
+
+def age(root: Path, seconds: float) -> None:
+    """Have everything in the store be so much older: pruning leaves alone what is young."""
+    for path in root.rglob("*"):
+        then = path.lstat().st_mtime - seconds
+        os.utime(path, (then, then), follow_symlinks=False)
 
 
 def test_a_week_of_scheduled_builds(week: Week):
@@ -246,6 +304,9 @@ def test_a_week_of_scheduled_builds(week: Week):
     assert built == {name: len(meanings) for name, meanings in week.published.items()}
     check_whole(week)
     check_disk(week.service.root)
+
+    # Saturday: the store is kept small.
+    prune_and_miss_nothing(week)
 
 
 def test_terminated_coordinator_leaves_the_rest_to_the_next_day(week: Week):
