@@ -66,8 +66,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     """Add the options that both take."""
     parser.add_argument("--dry-run", action="store_true", help="change nothing; tell what would")
     parser.add_argument("--tool", default=TOOL, help="the tool's name [%(default)s]")
-    parser.add_argument("--kubeconfig", type=Path, default=Path.home() / ".kube" / "config",
-                        metavar="FILE", help="whose certificate is used [%(default)s]")  # fmt: skip
+    whose = "whose certificate is used [KUBECONFIG, else ~/.kube/config]"
+    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help=whose)
 
 
 def run_deploy(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -76,11 +76,12 @@ def run_deploy(arguments: argparse.Namespace, settings: Settings) -> int:
     config = None
     if not arguments.keep_configuration:
         config = configuration(arguments.components, arguments.ref)
+    kubeconfig = _kubeconfig(arguments, settings)
     url = (arguments.url or f"https://{arguments.tool}.toolforge.org").rstrip("/")
     with _api(arguments, settings) as api:
         if config is not None and not api.is_known:
             raise SettingsError(
-                f"{arguments.kubeconfig}: not there, and without a client certificate the "
+                f"{kubeconfig}: not there, and without a client certificate the "
                 "configuration cannot be sent; --keep-configuration leaves it as it is"
             )
         if config is not None:
@@ -104,7 +105,8 @@ def run_setup_secrets(arguments: argparse.Namespace, settings: Settings) -> int:
     """Make the tool's environment variables. Raises TrainerError."""
     with _api(arguments, settings) as api:
         if not api.is_known:
-            raise SettingsError(f"{arguments.kubeconfig}: not there; --kubeconfig names another")
+            kubeconfig = _kubeconfig(arguments, settings)
+            raise SettingsError(f"{kubeconfig}: not there; --kubeconfig names another")
         for name, value in _secrets(arguments, settings, api).items():
             if arguments.dry_run:
                 _say(f"{name} would be set")
@@ -129,7 +131,7 @@ def _secrets(
         found[name] = rotated(kept_secret(api, name))
     if found:
         return found
-    who = identity(settings, arguments.kubeconfig)
+    who = identity(settings, _kubeconfig(arguments, settings))
     assert who, "the API was asked with it"
     return {
         **cluster_secrets(who),
@@ -139,8 +141,14 @@ def _secrets(
 
 def _api(arguments: argparse.Namespace, settings: Settings) -> ToolforgeApi:
     """Return Toolforge's API, as the tool."""
-    who = identity(settings, arguments.kubeconfig)
+    who = identity(settings, _kubeconfig(arguments, settings))
     return ToolforgeApi(settings.toolforge_api_url, arguments.tool, who, settings.toolforge_ca)
+
+
+def _kubeconfig(arguments: argparse.Namespace, settings: Settings) -> Path:
+    """Return where the kubeconfig is, or would be."""
+    named = arguments.kubeconfig or settings.kubeconfig
+    return Path(named) if named else Path.home() / ".kube" / "config"
 
 
 def _text(path: Path) -> str:

@@ -487,6 +487,18 @@ class TestCommands:
         }
         assert not any(value in ended.stdout + ended.stderr for value in standin.envvars.values())
 
+    def test_kubeconfig_of_the_environment(
+        self,
+        run: Callable[..., "subprocess.CompletedProcess[str]"],
+        standin: Standin,
+        kubeconfig: Path,
+    ):
+        """KUBECONFIG names it too, as the entry point of the tool's jobs sets it."""
+        ended = run("deploy", "--dry-run", KUBECONFIG=str(kubeconfig))
+
+        assert ended.returncode == 0, ended
+        assert standin.seen == [f"GET /components/v1/tool/{TOOL}/config"]
+
     def test_secrets_that_stand_stay(
         self,
         run: Callable[..., "subprocess.CompletedProcess[str]"],
