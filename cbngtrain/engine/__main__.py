@@ -36,7 +36,10 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         status: int = importlib.import_module(PROGRAMS[program]).main(args, env)
         sys.stdout.flush()
     except EngineError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        status = 2
+    except MemoryError:
+        print(f"{program}: what it is given needs more memory than there is", file=sys.stderr)
         status = 2
     except BrokenPipeError:
         print(f"{program}: nobody reads what it prints; stopped", file=sys.stderr)

@@ -9,13 +9,16 @@ Without numpy, which takes longer to import than most lists take to be counted.
 """
 
 import math
+import os
+import signal
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import starmap
 from pathlib import Path
 from struct import Struct
-from typing import Any
+from typing import Any, NoReturn
 
 from cbngtrain.engine.errors import EngineError, FormatError
 from cbngtrain.engine.output import whole_file
@@ -139,17 +142,53 @@ def _quotient(a: float, b: float) -> float:
 
 def _items(path: Path) -> list[tuple[bytes, bytes]]:
     """Return all keys and values of the B-tree, in key order; FormatError as `read_database`."""
+    if problem := _problem(path):
+        raise FormatError(path, "", problem)
     try:
-        db.DB().verify(str(path))
         with _tree() as tree:
             tree.open(str(path), dbtype=db.DB_BTREE, flags=db.DB_RDONLY)
             items: list[tuple[bytes, bytes]] = tree.items()  # one loop in C, no cursor in Python
             return items
-    except db.DBNoSuchFileError as error:
-        raise FormatError(path, "", "does not exist") from error
     except (db.DBError, ValueError) as error:
-        problem = f"is not a whole Berkeley DB B-tree ({_reason(error)})"
-        raise FormatError(path, "", problem) from error
+        raise FormatError(path, "", _not_whole(_reason(error))) from error
+
+
+def _problem(path: Path) -> str:
+    """
+    Return what is wrong with the file, or nothing; all its pages are looked at.
+
+    In a process of its own: Berkeley DB frees memory twice over some damaged pages (5.3.28), which
+    ends the process that asks.
+    """
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        _tell_problem(path, writer)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as told:
+        problem = told.read().decode(errors="replace")
+    _, status = os.waitpid(child, 0)
+    return problem or (_not_whole("Berkeley DB crashes on it") if status else "")
+
+
+def _tell_problem(path: Path, writer: int) -> NoReturn:
+    """Write to *writer* what is wrong with the file, and end this process."""
+    problem = b"cannot be verified"
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as the engine's own handler is not for it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # the C library's farewell
+        db.DB().verify(str(path))
+        problem = b""
+    except db.DBNoSuchFileError:
+        problem = b"does not exist"
+    except (db.DBError, ValueError) as error:
+        problem = _not_whole(_reason(error)).encode()
+    finally:
+        os.write(writer, problem[:4096])  # less than a pipe holds
+        os._exit(0)
+
+
+def _not_whole(reason: str) -> str:
+    return f"is not a whole Berkeley DB B-tree ({reason})"
 
 
 @contextmanager

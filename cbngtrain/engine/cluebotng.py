@@ -169,11 +169,11 @@ def _writers(outputs: Sequence[Output], stack: ExitStack) -> list[Any]:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """A file to be whole or not there; a terminal, a pipe or the like is written as it is."""
-    if not path.exists() or (path.is_file() and not path.is_relative_to("/dev")):
-        with whole_file(path) as file:
-            yield file
-        return
     try:
+        if not path.exists() or (path.is_file() and not path.is_relative_to("/dev")):
+            with whole_file(path) as file:
+                yield file
+            return
         with path.open("wb") as file:
             yield file
     except OSError as error:

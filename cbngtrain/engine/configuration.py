@@ -114,13 +114,22 @@ def _tokens(path: Path, directory: Path, parents: tuple[Path, ...]) -> Iterator[
     pending: list[str] = []
     for number, line in enumerate(_lines(path), start=1):
         if included := _INCLUDE.match(line):
-            yield from tokenizer.tokenize("".join(pending))
+            yield from _tokenized(tokenizer, "".join(pending))
             target = _included(included[1], path, number, directory, (*parents, path))
             yield from _tokens(target, directory, (*parents, path))
             pending = ["\n"]  # so that the tokenizer's line numbers stay right
         else:
             pending.append(line)
-    yield from tokenizer.tokenize("".join(pending))
+    yield from _tokenized(tokenizer, "".join(pending))
+
+
+def _tokenized(tokenizer: libconf.Tokenizer, text: str) -> Iterator[Any]:
+    """The tokens of *text*; libconf takes ``.`` and ``012`` for numbers, which Python refuses."""
+    try:
+        yield from tokenizer.tokenize(text)
+    except ValueError as error:
+        problem = f"there is a number that is none: {str(error)[:80]}"
+        raise FormatError(Path(tokenizer.filename), f"line {tokenizer.row}", problem) from error
 
 
 def _lines(path: Path) -> list[str]:

@@ -6,6 +6,7 @@ core's networks do not use (cascade training, quickprop) is written with libfann
 not looked at when read.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -57,9 +58,9 @@ cascade_activation_steepnesses=2.50000000000000000000e-01 5.00000000000000000000
 7.50000000000000000000e-01 1.00000000000000000000e+00{blank}"""
 """libfann's defaults, which the core leaves as they are, in libfann's order (fann_io.c)."""
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_NEURON = re.compile(rf"\((\d+), (\d+), ({_NUMBER})\)\s*")
-_CONNECTION = re.compile(rf"\((\d+), ({_NUMBER})\)\s*")
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_NEURON = re.compile(rf"\((\d{{1,9}}), (\d{{1,9}}), ({_NUMBER})\)\s*")
+_CONNECTION = re.compile(rf"\((\d{{1,9}}), ({_NUMBER})\)\s*")
 
 
 class Neuron(NamedTuple):
@@ -174,9 +175,14 @@ class _Fields:
             Neuron(int(num_inputs), int(activation), float(steepness))
             for num_inputs, activation, steepness in self.entries(NEURONS, _NEURON)
         )
+        mismatch = self.error(NEURONS, f"the neurons are not those of fully connected {sizes}")
+        if len(neurons) != sum(sizes) + len(sizes):  # before so many are made to be compared
+            raise mismatch
+        if not all(math.isfinite(neuron.steepness) for neuron in neurons):
+            raise self.error(NEURONS, "a steepness is not finite")
         wanted = neurons_of(sizes, [(0, 0.0)] * (len(sizes) - 1))
         if [neuron.num_inputs for neuron in neurons] != [neuron.num_inputs for neuron in wanted]:
-            raise self.error(NEURONS, f"the neurons are not those of fully connected {sizes}")
+            raise mismatch
         return neurons
 
     def weights(self, sizes: Sequence[int]) -> npt.NDArray[np.float32]:

@@ -19,11 +19,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     device is written to as it is.
 
     Raises:
-        EngineError: The file cannot be written (no such directory, no permission, disk full).
+        EngineError: The file cannot be written (no such directory, no permission, disk full, a
+            name that is none).
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    is_device = path.exists() and not path.is_file()  # /dev/stdout, say: it has to stay
+    part = path.parent / f".{path.name}.{os.getpid()}.part"
     try:
+        is_device = path.exists() and not path.is_file()  # /dev/stdout, say: it has to stay
         with (path if is_device else part).open("wb") as file:
             yield file
         if not is_device:

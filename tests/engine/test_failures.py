@@ -228,6 +228,18 @@ def test_edits_without_a_required_property_are_counted(place):
         ),
         pytest.param("chains: {", "chains: ", "conf/cluebotng.conf: line 3: ", id="syntax"),
         pytest.param(
+            "chains: {",
+            "n = .;\nchains: {",
+            "conf/cluebotng.conf: line 2: there is a number that is none",
+            id="number without digits",
+        ),
+        pytest.param(
+            "chains: {",
+            f"n = {'9' * 5000};\nchains: {{",
+            "conf/cluebotng.conf: line 2: there is a number that is none",
+            id="number with too many digits",
+        ),
+        pytest.param(
             '"ascii", "split", "changes"',
             '"train", "split", "changes"',
             'the chain "train" contains itself',

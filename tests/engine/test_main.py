@@ -69,3 +69,40 @@ def test_block_that_fails_leaves_the_old_file(tmp_path: Path):
 
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "x" * 300])
+def test_name_that_is_none(name: str):
+    """A path that cannot be a file's is an error, and not a bug."""
+    with pytest.raises(EngineError, match="cannot be written"), whole_file(Path(name)):
+        pass
+
+
+def test_name_of_two_lines(tmp_path: Path):
+    """An error is one line, whatever the name of the file is."""
+    ended = subprocess.run(
+        [*ENGINE, "create_bayes_db", "out.db", "a\nb"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+
+
+def test_no_memory_is_one_line(tmp_path: Path):
+    """A file without end is more than there is room for."""
+    command = " ".join([*ENGINE, "create_bayes_db", "out.db", "/dev/zero"])
+
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -v 300000; {command}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+
+    assert ended.returncode == 2
+    assert ended.stderr == "create_bayes_db: what it is given needs more memory than there is\n"
+    assert not list(tmp_path.iterdir())

@@ -187,6 +187,16 @@ def small() -> bytes:
         pytest.param(b"(0, 5.00000000000000000000e-01)", b"(0, 1e39)", "32-bit", id="too large"),
         pytest.param(b"e-01) \n", b"e-0", "line 36: cut or malformed", id="cut in the weights"),
         pytest.param(b"num_layers=3\n", b"", "num_layers is missing", id="a line is missing"),
+        pytest.param(
+            b"sizes=3 4 2 ", b"sizes=3 999999999 2 ", "line 35: the neurons", id="huge size"
+        ),
+        pytest.param(
+            b"(0, 5.0", b"(" + b"9" * 5000 + b", 5.0", "line 36: cut or", id="huge number"
+        ),
+        pytest.param(
+            b"(0, 5.0", b"(0, " + b"9" * 200_000 + b"x", "line 36: cut or", id="long number"
+        ),
+        pytest.param(b"(3, 4, 5.0", b"(3, 4, 1e999) (3, 4, 5.0", "neurons", id="steepness"),
         pytest.param(b"_zero=", b"_zero", "line 17: unexpected", id="no value"),
     ],
 )
