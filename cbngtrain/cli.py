@@ -20,6 +20,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
@@ -36,19 +37,26 @@ from cbngtrain.build import (
 )
 from cbngtrain.canonical import berkeley_db
 from cbngtrain.dispatch.deadline import Deadline
+from cbngtrain.dispatch.jobs import JobDispatcher, JobPace
 from cbngtrain.dispatch.local import LocalDispatcher
 from cbngtrain.dispatch.programs import Images, images, programs
 from cbngtrain.dispatch.prune import rows
 from cbngtrain.dispatch.split import SplitDispatcher
+from cbngtrain.dispatch.toolforge_jobs import Jobs
 from cbngtrain.errors import BlobNotFound, PlanError, SettingsError, StoreError, TrainerError
 from cbngtrain.http_store import HttpStore
+from cbngtrain.launch import LIMIT, Launch, launch, shown, status_of
 from cbngtrain.plan import EditSet, Plan, edit_sets, plan, single_edit_set
 from cbngtrain.review import EditGroup, ReviewService, edit_groups_from_json
 from cbngtrain.settings import VARIABLES, Settings
 from cbngtrain.step import INSTANCE, Artifact, Digest, Model, Record, Source, Step, fingerprint
 from cbngtrain.store import DirectoryStore, Store
 from cbngtrain.summary import Course, summary
+from cbngtrain.toolforge_api import ToolforgeApi, identity
 from cbngtrain.watching import LONG, leave
+
+if TYPE_CHECKING:
+    from cbngtrain.dispatch.pods import PodDispatcher
 
 log = logging.getLogger(__name__)
 
@@ -134,12 +142,7 @@ def _dispatcher(
     if run_in is None:
         tasks.stop_on_signals(here.kill)
         return here
-    if settings.dispatch == "jobs":
-        raise SettingsError("CBNG_DISPATCH=jobs is not there yet; CBNG_DISPATCH=pods is")
-    from cbngtrain.dispatch.attendant import Pace  # noqa: PLC0415 - kubernetes is slow to load
-    from cbngtrain.dispatch.pods import PodDispatcher  # noqa: PLC0415 - as above
-
-    there = PodDispatcher(store, settings, planned, run_in, Pace(deadline=deadline))
+    there = _elsewhere(settings, store, planned, run_in, deadline)
 
     def kill() -> None:
         there.kill()
@@ -148,6 +151,34 @@ def _dispatcher(
     tasks.stop_on_signals(kill, there.interrupt)
     atexit.register(there.leave)
     return there if run_in.trainer else SplitDispatcher(there, here)
+
+
+def _elsewhere(
+    settings: Settings, store: Store, planned: Plan, run_in: Images, deadline: Deadline
+) -> "JobDispatcher | PodDispatcher":
+    """Return the place for steps that do not run here."""
+    if settings.dispatch == "jobs":
+        jobs = Jobs(_toolforge(settings))
+        return JobDispatcher(store, settings, planned, run_in, jobs, JobPace(deadline=deadline))
+    from cbngtrain.dispatch import attendant, pods  # noqa: PLC0415 - kubernetes is slow to load
+
+    pace = attendant.Pace(deadline=deadline)
+    return pods.PodDispatcher(store, settings, planned, run_in, pace)
+
+
+def _toolforge(settings: Settings) -> ToolforgeApi:
+    """Return Toolforge's API, as the tool that the settings tell of; closed at the end."""
+    kubeconfig = Path(settings.kubeconfig or Path.home() / ".kube" / "config")
+    who = identity(settings, kubeconfig)
+    if who is None:
+        raise SettingsError(
+            f"{kubeconfig} is not there, and Toolforge asks for the tool's client certificate: set "
+            "KUBECONFIG, or K8S_CLIENT_CRT and K8S_CLIENT_KEY"
+        )
+    tool = settings.namespace.removeprefix("tool-") or deploy_commands.TOOL
+    api = ToolforgeApi(settings.toolforge_api_url, tool, who, settings.toolforge_ca)
+    atexit.register(api.__exit__)
+    return api
 
 
 def _store(settings: Settings) -> Store:
@@ -232,6 +263,8 @@ def _add_builders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     many = commands.add_parser("run-edit-sets", help="build and publish edit sets, as `doit` does")
     many.add_argument("--edit-set", action="append", default=[], metavar="NAME",
                       help="only this one; may be repeated")  # fmt: skip
+    many.add_argument("--launch", choices=("here", "jobs"), default="here",
+                      help="build here, or have a Toolforge job do it for each [here]")  # fmt: skip
     many.add_argument("--print-only", action="store_true",
                       help="print a run-edit-set command for each, and build nothing")  # fmt: skip
     _add_run_options(many)
@@ -323,10 +356,31 @@ def run_edit_sets(arguments: argparse.Namespace) -> int:
         found = edit_sets(
             _asked_groups(service), service.dump_url, settings.fallback_trial, arguments.edit_set
         )
+    if arguments.launch == "jobs":
+        return _launch(arguments, settings, found)
     if arguments.print_only:
         print("\n\n".join(shlex.join(_command_line(each, arguments)) for each in found))
         return 0
     return _run(arguments, settings, found)
+
+
+def _launch(arguments: argparse.Namespace, settings: Settings, found: Sequence[EditSet]) -> int:
+    """Have a Toolforge job build each edit set; tell what became of each."""
+    if settings.trainer_image is None:
+        raise SettingsError("--launch jobs needs CBNG_TRAINER_IMAGE, in which the jobs run")
+    wanted = [
+        Launch(edit_set=each.name, slug=each.slug, command=_command_line(each, arguments))
+        for each in found
+    ]
+    if arguments.print_only:
+        print("\n\n".join(f"# job {each.name}\n{shlex.join(each.command)}" for each in wanted))
+        return 0
+    tasks.stop_on_signals(lambda: None)  # the jobs go on, and the next run finds them
+    seconds = settings.deadline or LIMIT
+    endings = launch(wanted, settings.trainer_image, Jobs(_toolforge(settings)), seconds)
+    for name, ending in endings.items():
+        print(shown(f"{name}: {ending.told}"))
+    return status_of(list(endings.values()))
 
 
 def _command_line(edit_set: EditSet, arguments: argparse.Namespace) -> list[str]:

@@ -56,6 +56,7 @@ LAYERS = (
     "dispatch.pods",
     "dispatch.toolforge_jobs",
     "dispatch.jobs",
+    "launch",
     "deploy",
     "evaluation_commands",
     "deploy_commands",
