@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from cbngtrain.dispatch.manifest import Room
-from cbngtrain.dispatch.toolforge_jobs import Job, Jobs, Line, State, ended_pod
+from cbngtrain.dispatch.toolforge_jobs import Job, Jobs, Line, State, ended_pod, ended_pods
 from cbngtrain.errors import DispatchError, JobExists, QuotaExceeded, ToolforgeError
 from cbngtrain.image import Image
 from cbngtrain.toolforge_api import MAY_PASS
@@ -113,7 +113,7 @@ def launch(
     endings: dict[str, Ending] = {}
     waiting: dict[str, tuple[Launch, set[str]]] = {}  # name of a job → for what, earlier pods
     for each in wanted:
-        earlier = {line.pod for line in _log(jobs, each)}
+        earlier = ended_pods(_log(jobs, each))
         try:
             _start(each, image, jobs, seconds, pace)
         except (DispatchError, ToolforgeError) as error:
@@ -127,8 +127,7 @@ def launch(
             try:
                 job = jobs.job(name)
             except ToolforgeError as error:
-                is_over = error.code is not None and error.code not in MAY_PASS
-                if not is_over and time.monotonic() - heard < pace.deaf:
+                if not _is_over(error) and time.monotonic() - heard < pace.deaf:
                     log.info("%s: %s; its job goes on", each.edit_set, error)
                     continue
                 told = f"{error}; its job {name} goes on, and the next run finds it"
@@ -145,11 +144,21 @@ def launch(
 
 
 def _start(each: Launch, image: Image, jobs: Jobs, seconds: int, pace: LaunchPace) -> None:
-    """Have a job for an edit set that runs. Raises DispatchError, ToolforgeError."""
+    """
+    Have a job for an edit set that runs, or did so just now.
+
+    Raises:
+        DispatchError: A job for something else has its name.
+        ToolforgeError: Toolforge refused, or stayed away.
+    """
     command = ("bash", "-c", _TELLS_ITS_END, "cbng-trainer", *each.command)
     end = time.monotonic() + pace.deaf
+    is_first = True
     while True:
         try:
+            if is_first:
+                _remove_ended(each, jobs)
+            is_first = False
             jobs.create(each.name, command, image, need=NEED, seconds=seconds)
         except JobExists:
             pass
@@ -158,40 +167,48 @@ def _start(each: Launch, image: Image, jobs: Jobs, seconds: int, pace: LaunchPac
             pace.sleep(pace.quota)
             continue
         except ToolforgeError as error:
-            is_over = error.code is not None and error.code not in MAY_PASS
-            if is_over or time.monotonic() > end:
+            if _is_over(error) or time.monotonic() > end:
                 raise
             log.info("%s: %s", each.edit_set, error)  # it may have been made all the same
             pace.sleep(pace.poll)
         else:
             log.info("%s: job %s is made", each.edit_set, each.name)
             return
-        if _runs_already(each, jobs, end, pace):
+        if _is_there(each, jobs, end, pace):
             return
 
 
-def _runs_already(each: Launch, jobs: Jobs, end: float, pace: LaunchPace) -> bool:
-    """Return whether a job for an edit set is at work; one that has ended is deleted."""
+def _remove_ended(each: Launch, jobs: Jobs) -> None:
+    """Delete what an earlier run has left of a job that has ended. Raises ToolforgeError."""
+    there = jobs.job(each.name)
+    if there and there.has_ended and each.is_it(there):
+        jobs.delete(each.name)
+
+
+def _is_there(each: Launch, jobs: Jobs, end: float, pace: LaunchPace) -> bool:
+    """Return whether there is a job for an edit set, which ran a moment ago at least."""
     try:
         there = jobs.job(each.name)
-        if there is None:
-            return False
-        if not each.is_it(there):
-            raise DispatchError(
-                f"job {each.name} is there and is for something else; "
-                f"`toolforge jobs delete {each.name}` if nobody needs it"
-            )
-        if there.state not in {State.SUCCEEDED, State.FAILED}:
-            log.info("%s: job %s runs already; waiting for it", each.edit_set, each.name)
-            return True
-        jobs.delete(each.name)
     except ToolforgeError as error:
-        is_over = error.code is not None and error.code not in MAY_PASS
-        if is_over or time.monotonic() > end:
+        if _is_over(error) or time.monotonic() > end:
             raise
         log.info("%s: %s", each.edit_set, error)
-    pace.sleep(pace.poll)
-    return False
+        there = None
+    if there is None:
+        pace.sleep(pace.poll)
+        return False
+    if not each.is_it(there):
+        raise DispatchError(
+            f"job {each.name} is there and is for something else; "
+            f"`toolforge jobs delete {each.name}` if nobody needs it"
+        )
+    log.info("%s: job %s is there already; waiting for it", each.edit_set, each.name)
+    return True
+
+
+def _is_over(error: ToolforgeError) -> bool:
+    """Return whether Toolforge will say nothing else."""
+    return error.code is not None and error.code not in MAY_PASS
 
 
 def _ending(

@@ -23,7 +23,7 @@ from cbngtrain.dispatch.manifest import TRANSFER, Room, pod_name
 from cbngtrain.dispatch.programs import Images
 from cbngtrain.dispatch.script import Place, script
 from cbngtrain.dispatch.slots import UNBOUNDED, Durations, Slots
-from cbngtrain.dispatch.toolforge_jobs import Job, Jobs, Line, State, ended_pod
+from cbngtrain.dispatch.toolforge_jobs import Job, Jobs, Line, State, ended_pod, ended_pods
 from cbngtrain.errors import (
     BlobNotFound,
     DispatchError,
@@ -162,7 +162,7 @@ class JobDispatcher:
         chain = self._durations.chain(step)
         with self._slots.turn(step, need, chain, lambda: self._go_on(step)):
             self._pace.deadline.admit(step, self._durations.known(step))
-            known |= {line.pod for line in self._log(step, name)}  # of earlier jobs of that name
+            known |= ended_pods(self._log(step, name))  # of earlier jobs of that name
             if not self._has_started(step, key, inputs, need):
                 return None
             return self._outcome(step, key, name, known)

@@ -173,16 +173,27 @@ def ended_pod(lines: Sequence[Line], but_not: Iterable[str] = ()) -> tuple[str, 
         but_not: Pods that are known already.
     """
     for line in reversed(lines):
-        found = line.text.partition("cbngtrain: ")
-        if line.pod in but_not or found[0] or not found[2].startswith("{"):
-            continue
-        try:
-            value = json.loads(found[2])
-        except ValueError:
-            continue
-        if isinstance(value, dict) and isinstance(value.get("code"), int):
-            return line.pod, value
+        told = _end(line)
+        if told and line.pod not in but_not:
+            return line.pod, told
     return "", {}
+
+
+def ended_pods(lines: Iterable[Line]) -> set[str]:
+    """Return every pod whose script has told its end."""
+    return {line.pod for line in lines if _end(line)}
+
+
+def _end(line: Line) -> dict[str, Any]:
+    """Return what a script tells of its end on *line*; nothing, where that is another line."""
+    if not line.text.startswith("cbngtrain: {"):
+        return {}
+    try:
+        value = json.loads(line.text.removeprefix("cbngtrain: "))
+    except ValueError:
+        return {}
+    is_end = isinstance(value, dict) and type(value.get("code")) is int
+    return value if is_end else {}
 
 
 def _checked(name: str) -> str:
