@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import falcon
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, values
 from prometheus_client import generate_latest as as_text
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -27,6 +27,12 @@ ROUTE = "cbng.route"
 
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"})
 _COUNTED_FOR = 60  # seconds for which the number of blobs is not counted again
+
+_PROCESS = [os.getpid()]
+os.register_at_fork(after_in_child=lambda: _PROCESS.__setitem__(0, os.getpid()))
+if values.ValueClass is not values.MutexValue:  # gunicorn's workers: each has files of its own
+    values.ValueClass = values.MultiProcessValue(lambda: _PROCESS[0])  # type: ignore[no-untyped-call] # it has no types
+    # The default asks the kernel for the process' number at each count.
 
 _REQUESTS = Counter("cbng_requests", "Requests answered", ["route", "method", "status"])
 _SENT = Counter("cbng_sent_bytes", "Bytes of bodies sent", ["route"])

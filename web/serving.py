@@ -8,16 +8,20 @@ a request does, so the service belongs behind a proxy that buffers.
 """
 
 import gc
+import mmap
 import os
 import select
 import shutil
 import time
 from datetime import timedelta
+from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from gunicorn import util
 from gunicorn.glogging import Logger
+from gunicorn.http import wsgi
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
 from prometheus_client.multiprocess import mark_process_dead
@@ -42,8 +46,9 @@ errorlog = "-"
 control_socket_disable = True  # nobody talks to it, and two services of one user would share it
 
 
-def post_worker_init(_worker: Any) -> None:
+def post_worker_init(worker: Any) -> None:
     """Leave what lives for ever out of every search for garbage, and search seldom."""
+    _OPEN[worker.age % _SLOTS] = 1
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
@@ -51,6 +56,7 @@ def post_worker_init(_worker: Any) -> None:
 
 def child_exit(_server: Any, worker: Any) -> None:
     """Count no more what a worker that ended had open; what it has done stays counted."""
+    _OPEN[worker.age % _SLOTS] = 0
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call] # it has no types
 
 
@@ -63,18 +69,87 @@ def on_exit(_server: Any) -> None:
 SocketUnreader.max_body_chunk = 128 << 10
 """Bytes of a body received at once; gunicorn's 1 MB go back to the kernel, and come anew."""
 
+
+class Response(wsgi.Response):  # type: ignore[misc] # gunicorn has no types
+    """gunicorn's answer; a body in one piece is sent with its head in one call of the kernel."""
+
+    sock: Any
+
+    def write(self, arg: bytes) -> None:
+        """Send a piece of the body, after the head."""
+        is_whole = self.response_length == len(arg) and not self.chunked and not self._omits_body
+        if self.headers_sent or not is_whole:
+            super().write(arg)
+            return
+        line, head = self.sock, _Head()
+        self.sock = head
+        try:
+            self.send_headers()
+        finally:
+            self.sock = line
+        self.sent = len(arg)
+        line.sendall(head.text + arg)
+
+
+class _Head:
+    """Takes what is meant for a socket."""
+
+    text = b""
+
+    def sendall(self, text: bytes) -> None:
+        self.text += text
+
+
+wsgi.Response = Response
+
+
+@lru_cache(maxsize=1)
+def _http_date(seconds: int) -> str:
+    """Return the HTTP date of *seconds* since the epoch."""
+    return formatdate(seconds, usegmt=True)
+
+
+def _date(timestamp: float | None = None) -> str:
+    """Return the HTTP date of *timestamp*, or of now: made once a second, not for each answer."""
+    return _http_date(int(time.time() if timestamp is None else timestamp))
+
+
+util.http_date = _date
+
 _STDOUT = 1
 _MOMENT = 2  # milliseconds
 
 
+_SLOTS = 256  # of workers' numbers, which go up; so many are never at work at once
+_HEAD_START = 0.001  # seconds
+_OPEN = memoryview(mmap.mmap(-1, 4 * _SLOTS)).cast("i")
+"""One more than the connections that each worker has open, 0 where there is none; all see it."""
+
+
 class Worker(gthread.ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     """
-    gunicorn's threads, with two changes.
+    gunicorn's threads, with three changes.
 
-    A new connection gets a thread only when it has said something. And a thread that has answered
+    A new connection gets a thread only when it has said something. A thread that has answered
     waits a moment for the next request on the same connection, if no other waits for a thread:
-    giving the connection back to the main thread costs as much as a small answer.
+    giving the connection back to the main thread costs as much as a small answer. And a worker that
+    has more connections open than another lets that one take the next: whoever is awake would
+    get most of those that come at once, and a worker does not use more than one core.
     """
+
+    def accept(self, listener: Any) -> None:
+        """Take a connection, after those who have fewer had the chance."""
+        own = self.age % _SLOTS
+        others = [number for slot, number in enumerate(_OPEN) if number and slot != own]
+        if others and self.nr_conns >= min(others):
+            time.sleep(_HEAD_START)
+        super().accept(listener)
+        _OPEN[own] = self.nr_conns + 1
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Do what is due, and say how many connections are open."""
+        super().wait_for_and_dispatch_events(timeout)
+        _OPEN[self.age % _SLOTS] = self.nr_conns + 1
 
     def handle(self, conn: Any) -> Any:
         """Serve what *conn* asks, or hand it back to be waited for."""
