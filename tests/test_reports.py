@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from cbngtrain.store import DirectoryStore
 from tests.conftest import Site, edits
 from tests.toy_core import create_bayes_db
+from tests.web.conftest import TOKEN, serving
 
 
 def published(site: Site, path: str, name: str = "Alpha") -> Any:
@@ -252,6 +254,34 @@ def test_comparison_is_one_task_and_works_offline(built: Site):
     for command in (["list", "--all", "--status"], ["info", "compare:alpha"], ["clean"]):
         assert built.run(*command, env=away).status == 0
     assert not reference.exists()
+
+
+@pytest.mark.slow
+def test_over_http_it_is_the_same(site: Site):
+    """The store is a file service: networks before, spreads and promotions are found there."""
+    root = site.base / "served"
+    root.mkdir()
+    with serving(root) as service:
+        env = {"CBNG_STORE_URL": service.url, "FILE_API_KEY": TOKEN}
+        site.run(env=env)
+        seeded = {**env, "CBNG_SEED": "2"}
+
+        ended = site.run(env=seeded)
+        again = site.run(env=seeded)
+        spread = site.run("cbng-trainer", "spread", "alpha", "--seeds", "2", env=seeded)
+        promoted = site.run("cbng-trainer", "promote", "alpha", env=seeded)
+        compared = site.run("cbng-trainer", "compare", "alpha", "alpha/production", env=seeded)
+
+        assert "found previous:alpha: Alpha/" in ended.out, ended
+        assert "built compare:alpha in " in ended.out
+        assert again.lines == [NOTHING]
+        assert spread.out == "seeds [1, 3]\n", spread
+        assert promoted.status == 0, promoted
+        assert "name two instances" in compared.out
+    store = DirectoryStore(root)
+    record = store.production("Alpha") or {}
+    assert record["verdict"]["answer"] == "promote"
+    assert store.head("alpha.spread")["edit_set"] == "Alpha"
 
 
 # The bot's network in use ----------------------------------------------------------------------

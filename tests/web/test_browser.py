@@ -1,6 +1,7 @@
 """The pages as a person meets them: in a real, headless Chromium."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import pytest
 import requests
 
 from tests.web.conftest import WRITER, Running, digest_of, serving
+from tests.web.test_evaluation import COMPARISON, METRICS
 from tests.web.test_pages import TABLE, report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -90,6 +92,8 @@ def publish(running: Running, target: str, time: str, caught: float) -> None:
         "artifacts/main_ann.fann": f"network {caught}".encode() * 1000,
         "edit-sets/train.xml": b"<WPEditSet><WPEdit/></WPEditSet>",
         "logs/ann.log": b"epoch 1\n",
+        "trial/metrics.json": json.dumps(METRICS).encode(),
+        "trial/comparison.json": json.dumps(COMPARISON).encode(),
     }
     files = {path: blob(running, content) for path, content in contents.items()}
     artifacts = {path: {"size": len(content)} for path, content in contents.items()}
