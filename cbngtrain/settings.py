@@ -21,6 +21,7 @@ from cbngtrain.image import Image
 OTHERS = frozenset(
     {
         "CBNG_START_WEIGHTS",
+        "CBNG_TEST_IMAGE",
         "CBNG_TEST_KUBECONFIG",
         "CBNG_CLUSTER_ADMIN",
         "CBNG_CLUSTER_DIR",

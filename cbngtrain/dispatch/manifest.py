@@ -53,6 +53,10 @@ class Room:
     pods: int = 1
 
 
+LEAST = Room(memory=100, cpu=50)
+"""What a container on Toolforge must ask for at least."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
     """
@@ -117,7 +121,10 @@ def _container(shell: Shell, room: Room) -> dict[str, Any]:
         "resources": {
             "limits": {"cpu": f"{room.cpu}m", "memory": memory},
             # Half the CPU, as Toolforge's own jobs ask for: steps wait for the network, too.
-            "requests": {"cpu": f"{max(room.cpu // 2, 1)}m", "memory": memory},
+            "requests": {
+                "cpu": f"{max(room.cpu // 2, min(room.cpu, LEAST.cpu))}m",
+                "memory": memory,
+            },
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -26,6 +26,7 @@ from cbngtrain.dispatch.classify import (
 from cbngtrain.dispatch.cluster import Cluster, Json
 from cbngtrain.dispatch.local import conf_digest
 from cbngtrain.dispatch.manifest import (
+    LEAST,
     Room,
     Shell,
     fingerprint_of_pod,
@@ -254,10 +255,9 @@ class PodDispatcher:
     def _need(self, step: Step) -> Room:
         """Return what *step* takes, by its recipe and the settings, within what it may have."""
         wanted, settings = step.recipe.resources, self._settings
-        return Room(
-            memory=min(round(wanted.memory * settings.memory_scale), self._most.memory),
-            cpu=min(round(wanted.cpu * 1000 * settings.cpu_scale), self._most.cpu),
-        )
+        memory = max(round(wanted.memory * settings.memory_scale), LEAST.memory)
+        cpu = max(round(wanted.cpu * 1000 * settings.cpu_scale), LEAST.cpu)
+        return Room(memory=min(memory, self._most.memory), cpu=min(cpu, self._most.cpu))
 
     def _refuse_lost(self, inputs: Mapping[str, Made]) -> None:
         """Raise BlobNotFound if an input is not in the store: then no pod need be made."""

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,13 @@ def write_layout(path: Path, note: str) -> str:
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[str]:
     """The address of a running registry."""
+    with running_registry(tmp_path) as address:
+        yield address
+
+
+@contextmanager
+def running_registry(tmp_path: Path) -> Iterator[str]:
+    """Run a registry; give its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     (tmp_path / "registry.yml").write_text(

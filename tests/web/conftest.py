@@ -85,9 +85,11 @@ class Running:
 
 
 @contextmanager
-def serving(root: Path, env: Mapping[str, str] | None = None, port: int = 0) -> Iterator[Running]:
-    """Serve the store in *root* with the real gunicorn, on a loopback port."""
-    with _listener(port) as listener:
+def serving(
+    root: Path, env: Mapping[str, str] | None = None, port: int = 0, host: str = "127.0.0.1"
+) -> Iterator[Running]:
+    """Serve the store in *root* with the real gunicorn, on a loopback port unless told where."""
+    with _listener(port, host) as listener:
         port = listener.getsockname()[1]
         log = root.with_name(f"{root.name}.{port}.log")
         with log.open("ab") as file:
@@ -100,8 +102,8 @@ def serving(root: Path, env: Mapping[str, str] | None = None, port: int = 0) -> 
                 start_new_session=True,
             )  # fmt: skip
     try:
-        _wait(f"http://127.0.0.1:{port}")
-        yield Running(f"http://127.0.0.1:{port}", port, root, process, log)
+        _wait(f"http://{host}:{port}")
+        yield Running(f"http://{host}:{port}", port, root, process, log)
     finally:
         kill_group(process.pid)
         process.wait()
@@ -113,11 +115,11 @@ def kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def _listener(port: int) -> socket.socket:
+def _listener(port: int, host: str) -> socket.socket:
     """Listen on a port; one that a killed server had is free when its workers are gone."""
     for _ in range(50):
         with suppress(OSError):
-            return socket.create_server(("127.0.0.1", port))
+            return socket.create_server((host, port))
         time.sleep(0.1)
     raise TimeoutError(port)
 
