@@ -81,12 +81,14 @@ class World:
         program: The core.
         conf: Its configuration.
         seed: Of the networks' start weights.
+        epochs: For which they are trained at most.
     """
 
     edits: Mapping[str, tuple[Edits, Edits]]
     program: str = ""
     conf: str = ""
     seed: int = 1
+    epochs: int = 150
 
 
 @dataclass(frozen=True)
@@ -164,9 +166,9 @@ class Ledger:
 def _key(what: str, world: World, inputs: Mapping[str, Thing]) -> object:
     """Return all that decides a step's result."""
     conf = world.conf if what in _READ_CONFIGURATION else None
-    seed = world.seed if what == "create_ann" else None
+    numbers = (world.seed, world.epochs) if what == "create_ann" else None
     meanings = tuple((path, inputs[path].meaning) for path in sorted(inputs))
-    return what, world.program, conf, seed, meanings
+    return what, world.program, conf, numbers, meanings
 
 
 def _edit_set(edits: Iterable[Edit]) -> Thing:
@@ -192,7 +194,7 @@ def _call(what: str, world: World) -> None:
         before = os.environ.get("CBNG_SEED")  # noqa: TID251 - the core's way to be told
         os.environ["CBNG_SEED"] = str(world.seed)  # noqa: TID251 - as above
         try:
-            words = ("150", "0.037", "100")  # epochs, wanted error, hidden neurons
+            words = (str(world.epochs), "0.037", "100")  # also wanted error, hidden neurons
             toy_core.create_ann("data/main_ann.fann", "data/main_ann_train.dat", *words)
         finally:
             os.environ.pop("CBNG_SEED")  # noqa: TID251 - as above

@@ -308,6 +308,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
+@pytest.mark.slow
 class TestHealth:
     """What was deployed is looked at."""
 

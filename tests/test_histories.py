@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Site
+from tests.conftest import ROOT, Site
 from tests.ledger import Edit, Edits, Ledger, World
 
 pytestmark = pytest.mark.slow
@@ -51,6 +51,17 @@ START = World(
 )
 
 
+OTHER_EPOCHS = """
+from dataclasses import replace
+from cbngtrain import plan
+plan.RECIPES = tuple(
+    replace(r, parameters={{**r.parameters, "max_epochs": {}}}) if r.name == "ann" else r
+    for r in plan.RECIPES
+)
+"""
+"""A number of the table of recipes, changed."""
+
+
 @dataclass
 class History:
     """A site, what it is today, and what has to be built."""
@@ -67,6 +78,8 @@ class History:
                 self.site.dump(group, (each.xml() for each in sorted(role)))
         conf = self.site.core / "conf" / "cluebotng.conf"
         conf.write_text(f"chains: {{}};\n# {self.world.conf}\n")
+        dodo = self.site.path / "dodo.py"
+        dodo.write_text(OTHER_EPOCHS.format(self.world.epochs) + (ROOT / "dodo.py").read_text())
         program = self.site.core / "create_ann"
         text = program.read_text().partition("\n# program")[0]
         program.write_text(f"{text}\n# program {self.world.program}\n")
@@ -76,7 +89,10 @@ class History:
         self.enter()
         self.site.forget_calls()
         wanted = self.ledger.build(self.world)
-        env = {"CBNG_SEED": str(self.world.seed)}
+        env = {
+            "CBNG_SEED": str(self.world.seed),
+            "PYTHONDONTWRITEBYTECODE": "1",  # it takes a dodo.py of the same second for the same
+        }
 
         ended = self.site.run(env=env)
 
@@ -145,10 +161,11 @@ def make_equal(history: History) -> None:
 
 
 def turn(what: str, history: History) -> None:
-    """Seed, configuration or program is another one, or the first one again."""
+    """A number, the configuration or the program is another one, or the first one again."""
     world = history.world
     history.world = {
         "seed": replace(world, seed=3 - world.seed),
+        "epochs": replace(world, epochs=301 - world.epochs),
         "conf": replace(world, conf="" if world.conf else "other"),
         "program": replace(world, program="" if world.program else "new"),
     }[what]
@@ -177,7 +194,7 @@ ACTIONS = st.one_of(
     st.builds(partial, st.just(twin), NAME, ROLE),
     st.builds(partial, st.just(reclassify), NAME, ROLE, st.integers(0, 8)),
     st.just(make_equal),
-    st.builds(partial, st.just(turn), st.sampled_from(["seed", "conf", "program"])),
+    st.builds(partial, st.just(turn), st.sampled_from(["seed", "epochs", "conf", "program"])),
     st.builds(partial, st.just(lose), NAME, st.sampled_from(sorted(PATHS))),
     st.builds(partial, st.just(forget), st.sampled_from(["build", ".doit.db"])),
 )
@@ -190,6 +207,8 @@ DAYS = st.lists(st.lists(ACTIONS, min_size=1, max_size=3), min_size=2, max_size=
         [],
         [partial(turn, "seed")],
         [partial(turn, "seed"), partial(lose, "Alpha", "network")],
+        [partial(turn, "epochs")],
+        [partial(turn, "epochs"), partial(turn, "conf")],
         [make_equal],
         [partial(lose, "Beta", "thresholdtable.txt"), partial(forget, "build")],
         [make_equal, partial(twin, "Alpha", "training")],
