@@ -26,9 +26,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cbngtrain.store import DirectoryStore
+
 LARGE = 200 << 20  # bytes
 SMALL = 4 << 10  # bytes
 CLIENTS = 8
+COUNTED = 5000  # requests over which processor time is taken
 TOKEN = "bench"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
 
@@ -113,7 +116,7 @@ def _service(store: Path) -> Iterator[tuple[Server, int]]:
 
 
 @contextmanager
-def _nginx(store: Path, folder: Path) -> Iterator[Server]:
+def _nginx(store: Path, folder: Path) -> Iterator[tuple[Server, int]]:
     """Run nginx over the same directory."""
     assert NGINX, "there is no nginx: apt-get install nginx-light"
     port = _free_port()
@@ -121,8 +124,9 @@ def _nginx(store: Path, folder: Path) -> Iterator[Server]:
     user = "root root" if os.getuid() == 0 else "nobody"
     told = CONFIGURATION.format(folder=folder, store=store, port=port, user=user)
     (folder / "nginx.conf").write_text(told)
-    with _running([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")], port, {}):
-        yield Server("nginx", port, lambda d: f"/cas/{d[:2]}/{d}", lambda d: f"/nginx/{d}")
+    command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    with _running(command, port, {}) as pid:
+        yield Server("nginx", port, lambda d: f"/cas/{d[:2]}/{d}", lambda d: f"/nginx/{d}"), pid
 
 
 # Client ------------------------------------------------------------------------------------------
@@ -280,16 +284,38 @@ def memory(master: int) -> float:
     return max(int(peak) / 1024 for text in texts for peak in re.findall(r"VmHWM:\s+(\d+)", text))
 
 
-def cost_of_syncing(folder: Path) -> tuple[float, float]:
-    """Seconds to write 200 MB to the store's disk, and to wait until they are on it."""
-    piece = secrets.token_bytes(1 << 20)
-    began = time.perf_counter()
-    with (folder / "synced").open("wb", buffering=0) as file:
-        for _ in range(LARGE >> 20):
-            file.write(piece)
-        written = time.perf_counter()
-        os.fsync(file.fileno())
-    return written - began, time.perf_counter() - written
+def processor(leader: int) -> float:
+    """Seconds of processor time that a server, with its workers, has had."""
+    children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
+    fields = [Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split()
+              for p in (leader, *children)]  # fmt: skip
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+
+
+def cost_of_gets(server: Server, pid: int, request: bytes) -> tuple[float, float]:
+    """Microseconds of processor time of a small GET: the server's, and this client's."""
+    before, own = processor(pid), time.process_time()
+    many(server, [request] * COUNTED, 120)
+    per = 1e6 / COUNTED
+    return (processor(pid) - before) * per, (time.process_time() - own) * per
+
+
+def cost_of_syncing(store: Path, large: Path) -> tuple[float, float]:
+    """Seconds to store 200 MB as the service does, without and with syncing; medians of three."""
+    blobs = DirectoryStore(store)
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for is_synced in (False, True) * 3:
+        sync = os.fsync
+        os.fsync = sync if is_synced else lambda _: None  # type: ignore[assignment] # to measure
+        try:
+            began = time.perf_counter()
+            digest = blobs.add(large)
+            times[is_synced].append(time.perf_counter() - began)
+        finally:
+            os.fsync = sync
+        blobs.path(digest).unlink()
+        os.sync()  # what one leaves to be written is not the next one's
+    return statistics.median(times[False]), statistics.median(times[True])
 
 
 def main() -> None:
@@ -304,19 +330,22 @@ def main() -> None:
         folder = Path(path)
         store = folder / "store"
         store.mkdir(mode=0o755)
-        with _service(store) as (service, pid), _nginx(store, folder) as nginx:
-            _report(Bench(store, folder), (service, nginx), pid, arguments)
+        with _service(store) as (service, pid), _nginx(store, folder) as (nginx, other):
+            _report(Bench(store, folder), (service, nginx), (pid, other), arguments)
 
 
 def _report(
-    bench: Bench, servers: tuple[Server, Server], pid: int, arguments: argparse.Namespace
+    bench: Bench,
+    servers: tuple[Server, Server],
+    pids: tuple[int, int],
+    arguments: argparse.Namespace,
 ) -> None:
     """Run all rounds and print what came out."""
     blob = secrets.token_bytes(SMALL)
     small = hashlib.sha256(blob).hexdigest()
     many(servers[0], [_head("PUT", f"/cas/{small}", SMALL) + blob] * CLIENTS, 1)
     many(servers[0], [_head("GET", servers[0].get(small))] * 200, 1)
-    before = memory(pid)
+    before = memory(pids[0])
     for _ in range(arguments.rounds):
         for server in servers:
             for name, speed in bench.round(server, small, arguments.seconds).items():
@@ -327,9 +356,15 @@ def _report(
     ours, theirs = (server.times for server in servers)
     for name, speeds in ours.items():
         print(_row(name, speeds, theirs[name]))
-    write, sync = cost_of_syncing(bench.folder)
-    print(f"memory of a worker: {before:.0f} MB before, {memory(pid):.0f} MB at most")
-    print(f"200 MB written at once to this disk: {write:.2f} s, and {sync:.2f} s to sync them")
+    for server, pid in zip(servers, pids, strict=True):
+        cost, own = cost_of_gets(server, pid, _head("GET", server.get(small)))
+        print(
+            f"processor time of a 4 KB GET: {server.name} {cost:.0f} µs, this client {own:.0f} µs"
+        )
+    print(f"memory of a worker: {before:.0f} MB before, {memory(pids[0]):.0f} MB at most")
+    bare, synced = cost_of_syncing(bench.store, bench.large)
+    print(f"200 MB hashed and stored as the service does: {bare:.2f} s without fsync, "
+          f"{synced:.2f} s with it: fsync costs {100 * (synced / bare - 1):.0f} %")  # fmt: skip
 
 
 def _row(name: str, ours: Sequence[float], theirs: Sequence[float]) -> str:
