@@ -56,7 +56,7 @@ def of(name: str, slug: str = "a-set") -> Launch:
 def launched(jobs: Jobs, *wanted: Launch, **changes: Any) -> dict[str, Ending]:
     """What became of each."""
     return launch(wanted, IMAGE, jobs, seconds=100, pace=LaunchPace(**{
-        "poll": 0.05, "quota": 0.05, "logs": 0.5, "deaf": 3.0, **changes
+        "poll": 0.05, "quota": 0.05, "logs": 0.2, "deaf": 3.0, **changes
     }))  # fmt: skip
 
 
@@ -165,6 +165,7 @@ def test_api_that_fails_now_and_then(standin: JobsStandin, jobs: Jobs):
     assert len(standin.made) == 1
 
 
+@pytest.mark.slow
 def test_api_that_stays_away(standin: JobsStandin, jobs: Jobs):
     """After a while nothing is waited for; the jobs go on, and that is told."""
     trains(standin, "sleep 1000")

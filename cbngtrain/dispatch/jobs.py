@@ -266,9 +266,10 @@ class JobDispatcher:
 
     def _verdict(self, step: Step, key: Fingerprint, name: str, known: set[str]) -> Verdict:
         """Return what came of a job, when something has; success is asked of the store."""
-        pending = looked = time.monotonic()
+        began = pending = looked = time.monotonic()
         while True:
-            self._pause(self._pace.poll)
+            # A short job is looked at soon, a long one seldom.
+            self._pause(min(self._pace.poll, max(time.monotonic() - began, self._pace.look)))
             self._go_on(step)
             there = self._looked(step, key, name)
             if there is _RECORD:

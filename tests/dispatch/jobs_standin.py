@@ -77,6 +77,7 @@ class JobsStandin:
         forgets: Seconds for which an ended job is still known.
         is_lagging: Whether logs have not come yet.
         needs: MiB below which a job is killed for want of memory.
+        names_of: What jobs call something → what it is here, as a cluster's names are.
         is_pending: Whether nothing starts.
         odd: What happens to the next requests: ``(method, part of the path)`` → statuses; 0 drops
             the connection unanswered, -1 does so after the work was done.
@@ -92,6 +93,7 @@ class JobsStandin:
     forgets: float = 30.0
     is_lagging: bool = False
     needs: int = 0
+    names_of: dict[str, str] = field(default_factory=dict)
     is_pending: bool = False
     messages: str = ""
     complaint: str = "told to fail"
@@ -116,9 +118,10 @@ class JobsStandin:
         place = self.directory / f"job-{number}"
         shutil.copytree(self.workspace, place / "workspace", symlinks=True)
         log = place / "log"
+        here = {"\nworkspace=/workspace\n": f"\nworkspace={place}/workspace\n", **self.names_of}
         words = shlex.split(body["cmd"])
-        words = [word.replace("\nworkspace=/workspace\n", f"\nworkspace={place}/workspace\n")
-                 for word in words]  # fmt: skip
+        for name, meant in here.items():
+            words = [word.replace(name, meant) for word in words]
         has_room = int(body["memory"].removesuffix("Mi")) >= self.needs
         if not has_room:  # as the kernel does it
             words = ["bash", "-c", "kill -9 $$"]

@@ -42,9 +42,9 @@ from cbngtrain.recipes import RECIPES
 from cbngtrain.settings import Settings
 from cbngtrain.step import Fingerprint, Made
 from cbngtrain.toolforge_api import ToolforgeApi
-from tests.conftest import wait_until
+from tests.conftest import Site, wait_until
 from tests.dispatch.jobs_standin import JOBS, TOOL, JobsStandin, jobs_standin
-from tests.dispatch.places import Pod, recipe, step_of
+from tests.dispatch.places import Pod, engine_workspace, recipe, step_of
 from tests.web.conftest import TOKEN, Running, serving
 
 IMAGE = Image.parse(f"tools-harbor.wmcloud.org/tool-cluebotng/core:latest@sha256:{'1' * 64}")
@@ -54,7 +54,7 @@ WELL = (
     "printf '0 _EDIT_TOTALS\\n' >data/two_bayes_train.dat\necho done"
 )
 
-QUICK = JobPace(look=0.02, poll=0.05, store=0.2, deaf=3, gone=5, logs=0.5, quota=0.1, again=0.01)
+QUICK = JobPace(look=0.02, poll=0.05, store=0.2, deaf=3, gone=5, logs=0.2, quota=0.1, again=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +243,7 @@ def test_bad_output_fails_the_step(trainer: Trainer):
         trainer.run()
 
 
+@pytest.mark.slow
 def test_step_that_is_out_of_time(trainer: Trainer):
     """The time limit is the script's, and is told with the setting that moves it."""
     trainer.pod.program("cluebotng", "sleep 1000")
@@ -261,6 +262,7 @@ def test_step_that_needs_more_memory(trainer: Trainer):
     assert [body["memory"] for body in trainer.standin.made] == ["1024Mi", "2048Mi"]
 
 
+@pytest.mark.slow
 def test_step_that_never_has_enough_memory(trainer: Trainer):
     """After the second time it has failed, and how much it had is told."""
     trainer.standin.needs = 99_999
@@ -283,6 +285,7 @@ def test_job_that_somebody_deleted(trainer: Trainer):
     assert trainer.has_record
 
 
+@pytest.mark.slow
 def test_jobs_that_always_vanish(trainer: Trainer):
     """After four such ends it is told, as something of the infrastructure."""
     trainer.standin.forgets = 0
@@ -297,6 +300,7 @@ def test_jobs_that_always_vanish(trainer: Trainer):
     assert len(trainer.standin.made) == 4
 
 
+@pytest.mark.slow
 def test_end_of_an_earlier_job_is_not_taken_for_this_one(trainer: Trainer):
     """Logs of earlier jobs of that name stay; what they say is not believed again."""
     trainer.pod.program("cluebotng", "exit 3")
@@ -331,6 +335,7 @@ def test_job_of_that_name_that_is_not_ours(trainer: Trainer):
 # How the API fails ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_api_that_times_out_now_and_then(trainer: Trainer):
     """An answer that does not come, or an error that may pass, says nothing of the job."""
     trainer.standin.fail("GET", trainer.name, *[504, 0, 500] * 4)
@@ -353,6 +358,7 @@ def test_lost_answer_to_the_making_of_a_job(trainer: Trainer):
     assert len(trainer.standin.made) == 1
 
 
+@pytest.mark.slow
 def test_api_that_stays_away(trainer: Trainer):
     """After a while the step is not waited for any more; its job goes on."""
     trainer.pace = replace(QUICK, deaf=0.2)
@@ -410,6 +416,41 @@ def test_job_that_waits_for_quota_may_wait(trainer: Trainer):
     assert thread.is_alive()
     dispatcher.kill()
     thread.join(10)
+
+
+# A whole build ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_build_by_jobs(site: Site, tmp_path: Path):
+    """Two edit sets are built by jobs; the next build makes none, an empty coordinator neither."""
+    (tmp_path / "served").mkdir()
+    engine_workspace(tmp_path / "workspace")
+    with (
+        serving(tmp_path / "served") as service,
+        jobs_standin(tmp_path, tmp_path / "workspace", FILE_API_KEY=TOKEN) as standin,
+    ):
+        standin.names_of = {"http://store.invalid": service.url}
+        env = {
+            "CBNG_DISPATCH": "jobs",
+            "CBNG_CORE": "",
+            "CBNG_CORE_IMAGE": str(IMAGE),
+            "CBNG_STORE_URL": service.url,
+            "CBNG_STORE_URL_IN_PODS": "http://store.invalid",
+            "FILE_API_KEY": TOKEN,
+            "TOOL_TOOLFORGE_API_URL": standin.url,
+            "K8S_CLIENT_CRT": "certificate",
+            "K8S_CLIENT_KEY": "key",
+        }
+        first = site.run("run", env=env)
+        made = len(standin.made)
+        second = site.run("run", env=env)
+        other = site.run("run", env=env, cwd=site.add_checkout("other"))
+
+    assert (first.status, second.status, other.status) == (0, 0, 0), first
+    assert made >= 12
+    assert len(standin.made) == made
+    assert second.lines[-1].startswith("Nothing to do: ")
 
 
 # Stopping ---------------------------------------------------------------------------------------
