@@ -240,6 +240,7 @@ class Build:
         self.has_store_here = not settings.store_url  # asking it needs no network
         self.has_asked_name = bool(instance)
         self.step_env = settings.step_env
+        self.source_max_age = settings.source_max_age
         self.rule = rule_of(settings)  # by which networks are promoted
         self.promotes = settings.promote == "auto"
         self.place = settings.dispatch  # where steps run

@@ -7,8 +7,10 @@ publishing a network, once or again, never changes what it is compared with. All
 a comparison knows networks by their digests, not by the names or times of instances.
 """
 
+import json
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -16,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cbngtrain.build import (
+    DIRECTORY,
     Build,
     is_same_meaning,
     one_at_a_time,
@@ -54,11 +57,13 @@ def reference_url(settings: Settings) -> str:
     """Return where the bot's network in use is, or nothing where none is known."""
     if settings.reference:
         return "" if settings.reference == "none" else settings.reference
+    if settings.core_conf is not None:
+        return ""  # a network fits the configuration that it was made with
     if settings.dispatch != "local":
         release = settings.core_release
         return f"{settings.core_releases_url}/{release}" if release else ""
-    if settings.core is None or settings.core_conf is not None:
-        return ""  # a network fits the configuration that it was made with
+    if settings.core is None:
+        return ""
     data = settings.core / "data"
     return f"file:{data}" if all((data / file).is_file() for file in MODELS) else ""
 
@@ -88,7 +93,7 @@ class Models:
         try:
             with self._locks[model.url]:
                 if model.url not in self._records:
-                    self._records[model.url] = self._answer(model)
+                    self._records[model.url] = self._young(model) or self._answer(model)
         except ReviewError as error:
             if before is None or self._build.store.missing([before.artifact.digest]):
                 raise
@@ -100,6 +105,14 @@ class Models:
             return {"did": "unchanged", "why": ""}
         write_reference(reference, made)
         return {"did": "changed", "why": f"{made.artifact.size} bytes, {made.artifact.meaning:.12}"}
+
+    def _young(self, model: Model) -> Record | None:
+        """Return the last answer, if it is young enough not to be asked for again."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            asked = json.loads(_asked_path(model).read_bytes())
+            if time.time() - asked["at"] < self._build.source_max_age:
+                return self._build.store.find(Fingerprint(asked["fingerprint"]))
+        return None
 
     def _answer(self, model: Model) -> Record:
         """Download *model*; the same bytes are not looked into again."""
@@ -114,6 +127,9 @@ class Models:
                 record = self._build.store.find(key)
                 if record is None or record.artifacts[0].name != model.file:
                     record = self._kept(model, path, key, parts)
+        asked = {"url": model.url, "at": time.time(), "fingerprint": record.fingerprint}
+        _asked_path(model).parent.mkdir(parents=True, exist_ok=True)
+        _asked_path(model).write_text(json.dumps(asked), encoding="ascii")
         return record
 
     def _kept(
@@ -129,6 +145,11 @@ class Models:
         artifact = Artifact(model.file, self._build.store.add(path), meaning, path.stat().st_size)
         record = Record(key, (artifact,), None, parts, about={"url": model.url})
         return self._build.store.keep(record)
+
+
+def _asked_path(model: Model) -> Path:
+    """Return where it is kept when *model* was asked for last."""
+    return DIRECTORY / ".asked" / fingerprint_of({"url": model.url})
 
 
 # The network published before ------------------------------------------------------------------

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cbngtrain.reference import reference_url
+from cbngtrain.settings import Settings
 from cbngtrain.store import DirectoryStore
 from tests.conftest import Site, edits
 from tests.toy_core import create_bayes_db
@@ -395,6 +397,42 @@ def test_network_in_use_that_is_away_counts_as_it_was(built: Site, in_use: Path)
     assert ended.status == 0, ended
     assert "the one that was there last counts" in ended.out
     assert [name for name, _ in compared(built)] == ["bot"]
+
+
+PODS = {
+    "CBNG_DISPATCH": "pods",
+    "CBNG_STORE_URL": "http://store.example",
+    "CBNG_STORE_URL_IN_PODS": "http://store.example",
+    "FILE_API_KEY": "x",
+    "CBNG_CORE_RELEASE": "v1.0.3",
+    "CBNG_CORE_RELEASES_URL": "https://r.example/x",
+}
+
+
+def test_network_in_use_is_that_of_the_release(tmp_path: Path):
+    """Unless the configuration is another than the one it was made with, or another is named."""
+    found = [
+        reference_url(Settings.from_env({**PODS, **more}))
+        for more in (
+            {},
+            {"CBNG_CORE_CONF": str(tmp_path)},
+            {"CBNG_REFERENCE": "none"},
+            {"CBNG_REFERENCE": "https://other.example/"},
+        )
+    ]
+
+    assert found == ["https://r.example/x/v1.0.3", "", "", "https://other.example"]
+
+
+@pytest.mark.slow
+def test_network_in_use_is_not_asked_for_again_while_young(built: Site, in_use: Path):
+    """As dumps are not: what was had last counts, and nothing is said."""
+    env = {"CBNG_REFERENCE": str(in_use), "CBNG_SOURCE_MAX_AGE": "3600"}
+    built.run(env=env)
+    (in_use / "main_ann.fann").unlink()
+
+    assert built.run(env=env).lines == ["Nothing to do: 22 up to date, 10 sources unchanged."]
+    assert "last counts" in built.run(env={**env, "CBNG_SOURCE_MAX_AGE": "0"}).out
 
 
 @pytest.mark.slow
