@@ -276,7 +276,10 @@ VARIABLES: Mapping[str, Variable] = {
         "how Kubernetes is reached; else `~/.kube/config`, or a pod's own account",
     ),
     "namespace": Variable(
-        "CBNG_NAMESPACE", _namespace, "", "where pods are made; else what `KUBECONFIG` says"
+        "CBNG_NAMESPACE",
+        _namespace,
+        "",
+        "where pods are made; else what `KUBECONFIG` says; with jobs it names the tool, `tool-…`",
     ),
     "memory_scale": Variable(
         "CBNG_MEMORY_SCALE",

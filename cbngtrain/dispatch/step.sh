@@ -76,7 +76,7 @@ request() {
     case $code:$status in
     0:408 | 0:425 | 0:429 | 0:502 | 0:503 | 0:504) problem="$method $url: $status" ;;
     0:*) return 0 ;;
-    23:* | 26:* | 27:*) return 1 ;; # cannot write or read a file, out of memory
+    23:* | 26:* | 27:* | 60:*) return 1 ;; # a file, memory, a certificate: it will not pass
     esac
     ((pause <= left)) || return 1
     printf '%s; trying again in %d s\n' "$problem" "$pause"

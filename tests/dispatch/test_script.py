@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tarfile
 import threading
@@ -60,6 +61,7 @@ from tests.test_canonical import (
     two,
     write_bayes_db,
 )
+from tests.toolforge_standin import make_certificates
 from tests.web.conftest import TOKEN, Running, serving
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -878,6 +880,24 @@ def test_script_that_is_killed_in_its_middle(pod: Pod):
     ended = pod.run(STEP)
 
     assert failed(ended) == (137, None)
+
+
+def test_service_that_cannot_be_trusted(pod: Pod):
+    """A certificate that nobody vouches for is refused at once, before anything is sent."""
+    server, key = make_certificates(pod.path / "tls").pair("server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server, key)
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler
+    ) as listener:
+        listener.socket = context.wrap_socket(listener.socket, server_side=True)
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        ended = pod.run(STEP, store_url=f"https://127.0.0.1:{listener.server_port}")
+        listener.shutdown()
+
+    assert failed(ended) == (80, None)
+    assert "certificate" in ended.told["problem"]
+    assert "trying again" not in ended.out
 
 
 # What is fetched besides ------------------------------------------------------------------------
