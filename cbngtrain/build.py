@@ -326,7 +326,8 @@ class Build:
         before = read_reference(reference)
         made = Made(answer.record.artifact(EDITS), answer.record.fingerprint)
         is_same = before is not None and before.artifact.meaning == made.artifact.meaning
-        if not (before and is_same and self.store.find(before.by)):
+        stands = before and is_same and (before.by == made.by or self.store.find(before.by))
+        if not stands:
             write_reference(reference, made)
         shared = self._shared(source) if source.role == "trial" else 0
         why = (
@@ -389,7 +390,8 @@ class Build:
         """Return how many edits of *trial* are in its training set too. Raises OverlapError."""
         edit_set = self.plan.edit_set(trial.slug)
         train_ids, trial_ids = (
-            self._edit_ids(self._answer(source.url).record) for source in edit_set.sources
+            self._edit_ids(source.url, self._answer(source.url).record)
+            for source in edit_set.sources
         )
         shared = sorted(train_ids & trial_ids)
         if shared and self._settings.overlap == "refuse":
@@ -400,11 +402,13 @@ class Build:
             )
         return len(shared)
 
-    def _edit_ids(self, record: Record) -> set[int]:
-        """Return the EditIDs of a source's record."""
-        with self.scratch.directory("edit-ids") as directory:
-            path = directory / EDIT_IDS
-            self.store.fetch(record.artifact(EDIT_IDS).digest, path)
+    def _edit_ids(self, url: str, record: Record) -> set[int]:
+        """Return the EditIDs of the record of *url*: from here, if they are here from before."""
+        wanted = record.artifact(EDIT_IDS).digest
+        path = self._asked_path(url).with_suffix(".ids")
+        with self._locks[f"EditIDs of {url}"]:
+            if not path.is_file() or digest_of(path) != wanted:
+                self.store.fetch(wanted, path)
             return set(map(int, path.read_text(encoding="ascii").split()))
 
     # Steps
