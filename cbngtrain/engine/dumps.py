@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,8 +15,6 @@ from cbngtrain.engine.word_sets import WordSets
 
 DOUBLE_MAP = "expr_dmap_dbg"
 """What the last expressions of a chain could see: a property for dumps alone."""
-
-FEW_LINES = 10  # of a word set, tried first where its text is to be cut
 
 Files = Mapping[str, BinaryIO]
 """File name → the open file."""
@@ -122,11 +121,14 @@ def print_progress(block: Block) -> list[Link]:
 def _elements(name: str, column: Any, limit: int | None) -> list[bytes]:
     """The values as elements; nothing where an edit has none."""
     tag = name.encode()
-    element = b"<%b>%%b</%b>\n" % (tag, tag)
+    begin, end = b"<%b>" % tag, b"</%b>\n" % tag
+    if pattern := _pattern(column):
+        values = column.tolist() if isinstance(column, np.ndarray) else column
+        return ((begin + pattern + end) * len(values) % tuple(values)).splitlines(keepends=True)
     texts = _texts_of(column, limit)
     if not _is_number(column):
         texts = [None if text is None else _escaped(_cut(text, limit)) for text in texts]
-    return [b"" if text is None else element % text for text in texts]
+    return [b"" if text is None else begin + text + end for text in texts]
 
 
 def _is_number(column: Any) -> bool:
@@ -134,6 +136,13 @@ def _is_number(column: Any) -> bool:
     if isinstance(column, np.ndarray):
         return column.ndim == 1
     return isinstance(column, list) and {int, float, bool}.issuperset(map(type, column))
+
+
+def _pattern(column: Any) -> bytes | None:
+    """How all values of a column are written, if they are numbers but for NaN."""
+    if isinstance(column, np.ndarray):
+        return b"%g" if column.ndim == 1 and not np.isnan(column).any() else None
+    return b"%d" if isinstance(column, list) and set(map(type, column)) == {int} else None
 
 
 def _cut(text: bytes, limit: int | None) -> bytes:
@@ -222,19 +231,11 @@ def _texts_of(column: Any, limit: int | None) -> list[bytes | None]:
     if isinstance(column, np.ndarray) and column.ndim == 2:
         return [_float_set_text(row, limit) for row in column]
     if isinstance(column, np.ndarray):
-        return _number_texts(column)
+        return [c_float(value, "%g").encode() for value in column.tolist()]
     if isinstance(column, WordSets):
         texts = zip(_word_set_texts(column, limit), column.is_there, strict=True)
         return [text if is_there else None for text, is_there in texts]
     return [_TEXTS[type(value)](value) for value in column]
-
-
-def _number_texts(column: NDArray[np.float32]) -> list[bytes | None]:
-    """All at once, which is quicker, if none is NaN."""
-    values = column.tolist()
-    if np.isnan(column).any():
-        return [c_float(value, "%g").encode() for value in values]
-    return [*(b"%g " * len(values) % tuple(values)).split()]
 
 
 def _word_set_texts(sets: WordSets, limit: int | None) -> list[bytes]:
@@ -246,7 +247,7 @@ def _word_set_texts(sets: WordSets, limit: int | None) -> list[bytes]:
     """
     most = sets.sizes.max(initial=0) if limit is None else max(limit - 9, 0) // 5 + 1
     return [
-        b"WordSet:\n" + b"".join([b"%b: %d\n" % each for each in words])
+        b"WordSet:\n" + b"%b: %d\n" * len(words) % tuple(chain.from_iterable(words))
         for words in sets.first(int(most))
     ]
 

@@ -6,6 +6,7 @@ properties, and outputs. A new feature of an edit is a new entry in `MODULES`.
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -303,11 +304,9 @@ def bayesian_scorer(block: Block) -> list[Link]:
     source, target = block.text("input"), block.text("output")
     count = block.text("numwords_out", "")
     ranges = block.group("probability_ranges") if "probability_ranges" in block else Block()
-    database = bayes.read_database(Path(block.text("dbfile")))
+    least = block.integer("min_edits", scorer.MIN_EDITS)
     machine = scorer.Scorer(
-        probabilities=scorer.word_probabilities(
-            database, block.integer("min_edits", scorer.MIN_EDITS)
-        ),
+        probabilities=_probabilities(Path(block.text("dbfile")), least),
         num_words=block.integer("num_words", scorer.NUM_WORDS),
         default_score=_float32(block.number("default_score", 0)),
         max_low=_float32(block.number("max_word_low_score", 0.5)),
@@ -449,6 +448,23 @@ def _replacement(block: Block) -> text.Replacement:
         removemulti=block.data("removemulti"),
         keep=block.data("keep") if "keep" in block else None,
     )
+
+
+def _probabilities(path: Path, min_edits: int) -> scorer.WordProbabilities:
+    """Those of a database, read once however many scorers have it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return scorer.word_probabilities(bayes.read_database(path), min_edits)  # says why not
+    version = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+    return _probabilities_of(path, min_edits, version)
+
+
+@lru_cache(maxsize=2)
+def _probabilities_of(
+    path: Path, min_edits: int, _version: tuple[int, ...]
+) -> scorer.WordProbabilities:
+    return scorer.word_probabilities(bayes.read_database(path), min_edits)
 
 
 def _float32(value: float) -> float:

@@ -14,6 +14,7 @@ from cbngtrain.engine.posix import ANY
 MIN_GAP = 8  # bytes from which on a gap is worth a way of its own
 FEW_ENDINGS = 64  # bytes of a text for each ending, at least, for which to begin with those
 MAX_BARRIERS = 4  # bytes that may end a run
+RARER = 4  # times fewer bytes than the first link has, for a link to begin with
 
 Span = tuple[int, int]
 """A match: where it starts and where it ends."""
@@ -129,6 +130,46 @@ class Gap:
             yield begin.start(), start
 
 
+class Fixed:
+    """
+    A chain of fixed links, found from its rarest byte: ``[a-z][0-9][a-z]``.
+
+    ``re`` searches from the first byte on, and where that is nearly every byte of a text it is
+    slow. So the link with the fewest bytes is searched for, and what is around it looked at.
+    """
+
+    @staticmethod
+    def fits(chain: Chain) -> bool:
+        """Whether the chain has this shape, and a link that is rarer than the first one."""
+        sizes = [len(link.of) for link in chain.links]
+        is_fixed = bool(sizes) and all(link.is_fixed for link in chain.links)
+        is_anchored = chain.at_start or chain.at_end
+        return is_fixed and not is_anchored and min(sizes) * RARER < sizes[0]
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        self._size = len(links)
+        self._rarest = min(range(len(links)), key=lambda index: len(links[index].of))
+        self._table = translation(atoms(links))
+        standing = mapped(Chain(tuple(links))).links
+        until, after = standing[: self._rarest + 1], standing[self._rarest + 1 :]
+        rarest = links_regex(until[-1:])
+        around = links_regex(until), links_regex(after)
+        self._regex = re.compile(b"%b(?<=%b)(?=%b)" % (rarest, *around), re.DOTALL)
+
+    def places(self, text: bytes) -> Iterator[int]:
+        """Where the links match, also overlapping."""
+        for match in self._regex.finditer(text.translate(self._table)):
+            yield match.start() - self._rarest
+
+    def spans(self, text: bytes) -> Iterator[Span]:
+        """The matches."""
+        end = 0
+        for place in self.places(text):
+            if place >= end:
+                end = place + self._size
+                yield place, end
+
+
 class Run:
     r"""
     A chain of fixed links, a run without limit, and an ending, found from its endings.
@@ -157,8 +198,7 @@ class Run:
         self._barriers = [bytes([byte]) for byte in sorted(ANY - run.of)]
         self._here = re.compile(links_regex(chain.links), re.DOTALL)
         self._last_two = b"".join(bytes(link.of) for link in after[-2:])
-        self._table = translation(atoms(after))
-        self._ending = re.compile(links_regex(mapped(Chain(after)).links), re.DOTALL)
+        self._ending = Fixed(after)
 
     def spans(self, text: bytes) -> Iterator[Span]:
         """The matches."""
@@ -169,7 +209,7 @@ class Run:
     def _spans(self, text: bytes) -> Iterator[Span]:
         barrier = scanned = start = 0
         tried = -1  # beginnings up to here are no longer possible
-        for ending in self._endings(text):
+        for ending in self._ending.places(text):
             barrier = max(barrier, self._last_barrier(text, scanned, ending))
             scanned = ending
             for begin in range(max(start, tried + 1, barrier - self._size + 1), barrier + 1):
@@ -179,14 +219,6 @@ class Run:
                     start = match.end()
                     tried = start - 1
                     break
-
-    def _endings(self, text: bytes) -> Iterator[int]:
-        """Where endings begin, also overlapping ones."""
-        text = text.translate(self._table)
-        at = 0
-        while match := self._ending.search(text, at):
-            yield match.start()
-            at = match.start() + 1
 
     def _last_barrier(self, text: bytes, begin: int, end: int) -> int:
         return max((text.rfind(byte, begin, end) for byte in self._barriers), default=-1)

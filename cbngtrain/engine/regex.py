@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from cbngtrain.engine import posix
 from cbngtrain.engine.automaton import Automaton
-from cbngtrain.engine.finders import Gap, Greedy, Run, Span, Union, mapped, translation
+from cbngtrain.engine.finders import Fixed, Gap, Greedy, Run, Span, Union, mapped, translation
 from cbngtrain.engine.links import Chain, atoms, chains_of, is_linear, literal
 
 SMALL = 1 << 14  # bytes of a text in which a search that may try again and again is bearable
@@ -115,6 +115,8 @@ def _special(chain: Chain, *, newline: bool) -> Pattern | None:
         spans: Spans = Gap(chain).spans
     elif Run.fits(chain):
         spans = Run(chain).spans
+    elif Fixed.fits(chain):
+        spans = Fixed(chain.links).spans
     else:
         return None
     return Pattern(spans, spans)
@@ -129,7 +131,7 @@ def _by_re(
     [chain] = chains
     table = None
     is_anchored = chain.at_start or chain.at_end  # anchors look at the bytes themselves
-    if not is_anchored and len(literal(mapped(chain).links)) > len(literal(chain.links)):
+    if not (is_anchored or literal(chain.links)) and literal(mapped(chain).links):
         table = translation(atoms(chain.links))
         chain = mapped(chain)
     greedy = Greedy(chain, newline=newline)

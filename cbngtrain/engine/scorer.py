@@ -38,7 +38,7 @@ class Scores:
     in_ranges: tuple[Ints, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class WordProbabilities:
     """
     What words say, the least telling one first: the one whose probability is nearest to 0.5.
@@ -52,6 +52,10 @@ class WordProbabilities:
     ranks: Mapping[bytes, int]
     raw: Doubles
     corrected: Doubles
+
+    def __call__(self, words: list[bytes]) -> Ints:
+        """The ranks of words, `NOTHING` of those that do not count; shape (n_words,)."""
+        return np.fromiter(map(self.ranks.get, words, repeat(NOTHING)), np.int64, len(words))
 
 
 def word_probabilities(
@@ -110,9 +114,10 @@ class Scorer:
     def scores(self, sets: WordSets) -> Scores:
         """Return the scores of the distinct words of each set."""
         known = self.probabilities
-        n_sets = len(sets.counts.starts) - 1
-        rank = sets.vocabulary.column(self._ranks)[sets.counts.ids]
-        row = rows_of(sets.counts.starts)[rank != NOTHING]
+        starts, ids, _ = sets.counts
+        n_sets = len(starts) - 1
+        rank = sets.vocabulary.column(known)[ids]
+        row = rows_of(starts)[rank != NOTHING]
         rank = rank[rank != NOTHING]
         in_ranges = tuple(
             np.bincount(row[(low <= known.raw[rank]) & (known.raw[rank] <= high)], minlength=n_sets)
@@ -146,9 +151,3 @@ class Scorer:
         with np.errstate(all="ignore"):
             scores = bad / (bad + good)
         return np.where(number > 0, scores, self.default_score).astype(np.float32)
-
-    def _ranks(self, words: list[bytes]) -> Ints:
-        """The ranks of words, `NOTHING` of those that do not count."""
-        return np.fromiter(
-            map(self.probabilities.ranks.get, words, repeat(NOTHING)), np.int64, len(words)
-        )

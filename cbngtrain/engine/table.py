@@ -154,12 +154,21 @@ class Table:
             return column.astype(np.float64), True
         if isinstance(column, list) and _NUMBERS.issuperset(map(type, column)):
             return np.array(column, np.float64), True
-        sets = self.columns.get(name.removesuffix("_size"))
-        if column is None and isinstance(sets, WordSets):
-            return sets.sizes.astype(np.float64), all(sets.is_there)
+        if column is None and name.endswith("_size"):
+            return self._lengths(name.removesuffix("_size"))
         values = [self._number(name, index) for index in range(len(self.edits))]
         is_whole = None not in values
         return np.array([value or 0.0 for value in values], np.float64), is_whole
+
+    def _lengths(self, name: str) -> tuple[Doubles, bool]:
+        """How long texts are, or how many distinct words sets have; and whether all edits do."""
+        column = self.columns.get(name)
+        if isinstance(column, WordSets):
+            return column.sizes.astype(np.float64), all(column.is_there)
+        values = self.optional(name) if isinstance(column, list | Deferred) else []
+        lengths = [len(each) if isinstance(each, bytes) else 0 for each in values]
+        is_whole = bool(lengths) and all(isinstance(each, bytes) for each in values)
+        return np.array(lengths or [0] * len(self.edits), np.float64), is_whole
 
     def _number(self, name: str, index: int) -> float | None:
         value = self._value(name, index)

@@ -168,13 +168,11 @@ class WordSets:
         """Of each set the first words in byte order, with their counts."""
         if self.texts and (first := self.texts.first(number)) is not None:
             return first
-        starts, ids, times = self.counts
-        near = self.vocabulary.column(first_two_bytes)[ids]
-        rows = [_places_of_least(near, *bounds, number) for bounds in pairwise(starts.tolist())]
-        places = np.concatenate(rows)
+        counts = self.counts
+        near = self.vocabulary.column(first_two_bytes)[counts.ids]
+        starts, ids, times = _where(counts, _least(near, counts.starts, number))
         words = self.vocabulary.words
-        items = zip([words[i] for i in ids[places].tolist()], times[places].tolist(), strict=True)
-        starts = starts_of(np.fromiter(map(len, rows), np.int64, len(rows)))
+        items = zip([words[i] for i in ids.tolist()], times.tolist(), strict=True)
         return _rows_of_smallest(list(items), starts, number)
 
 
@@ -242,7 +240,9 @@ class TextRuns:
         starts, ids = self.texts.words
         vocabulary, changed = self.texts.by.vocabulary.changed(change)
         words = Words(starts, changed[ids])
-        near = np.append(vocabulary.column(first_two_bytes), 0)  # the last one is an empty word's
+        near = np.append(
+            vocabulary.column(first_two_bytes), np.uint16(0)
+        )  # the last one is an empty word's
         names = [*vocabulary.words, b""]
         keys, groups = _first_runs(words, self.runs.length, near, number)
         spelled = [[names[i] for i in key.tolist()] for key in keys]
@@ -264,7 +264,9 @@ class _Unchanged:
 _UNCHANGED = _Unchanged()
 
 
-def _first_runs(words: Words, length: int, near: Ints, number: int) -> tuple[list[Ints], Groups]:
+def _first_runs(
+    words: Words, length: int, near: NDArray[np.uint16], number: int
+) -> tuple[list[Ints], Groups]:
     """
     Return runs among which are the first ones of each text, as `Words.keys`, grouped.
 
@@ -272,36 +274,30 @@ def _first_runs(words: Words, length: int, near: Ints, number: int) -> tuple[lis
     too often the same ones, all.
     """
     places, starts = words.runs(length)
-    begins = near[words.ids[places]]
-    rows = [_places_of_least(begins, *bounds, number) for bounds in pairwise(starts.tolist())]
-    keys, groups = _runs_at([places[row] for row in rows], words, length)
-    taken = np.fromiter(map(len, rows), np.int64, len(rows))
-    short = (np.diff(groups.starts) < number) & (taken < np.diff(starts))
-    if short.any():
-        for row in np.flatnonzero(short).tolist():
-            rows[row] = np.arange(starts[row], starts[row + 1])
-        keys, groups = _runs_at([places[row] for row in rows], words, length)
-    return keys, groups
-
-
-def _runs_at(rows: list[Ints], words: Words, length: int) -> tuple[list[Ints], Groups]:
-    starts = starts_of(np.fromiter(map(len, rows), np.int64, len(rows)))
-    keys = words.keys(np.concatenate(rows), length)
-    groups = grouped(starts, keys)
+    which = _least(near[words.ids[places]], starts, number)
+    for _ in range(2):
+        keys = words.keys(places[which], length)
+        groups = grouped(kept(starts, which), keys)
+        taken = np.diff(kept(starts, which))
+        short = (np.diff(groups.starts) < number) & (taken < np.diff(starts))
+        if not short.any():
+            break
+        which |= np.repeat(short, np.diff(starts))
     return [key[groups.members] for key in keys], groups
 
 
-def first_two_bytes(words: list[bytes]) -> Ints:
+def first_two_bytes(words: list[bytes]) -> NDArray[np.uint16]:
     """A number that orders words as their first two bytes do, shape (n_words,)."""
-    return np.array(words, "S2").view(">u2").astype(np.int64)
+    return np.array(words, "S2").view(">u2").astype(np.uint16)
 
 
-def _places_of_least(near: Ints, begin: int, end: int, number: int) -> Ints:
-    """Where from *begin* to *end* so many of the least numbers are, and their equals."""
-    if end - begin <= max(FEW, number):
-        return np.arange(begin, end)
-    row = near[begin:end]
-    return begin + np.flatnonzero(row <= np.partition(row, number - 1)[number - 1])
+def _least(near: NDArray[np.uint16], starts: Ints, number: int) -> Bools:
+    """Which items may be among so many least ones of their row: all of a short one."""
+    sizes = np.diff(starts)
+    limits = np.full(len(sizes), near.max(initial=0))
+    for row in np.flatnonzero(sizes > max(FEW, number)).tolist():
+        limits[row] = np.partition(near[starts[row] : starts[row + 1]], number - 1)[number - 1]
+    return near <= np.repeat(limits, sizes)
 
 
 def _rows_of_smallest(

@@ -94,6 +94,16 @@ def test_anchored_expressions(pattern, flags, text):
     _check(pattern, flags, text)
 
 
+sets = st.sampled_from(["[a-z]", "[A-Za-z]", "[a-x<]", "[!.]", "[n.]", "x", "<", "."])
+
+
+@settings(max_examples=200)
+@given(st.lists(sets, min_size=2, max_size=5).map("".join), some_texts)
+def test_sets_around_a_rare_byte(pattern, text):
+    """Matches that overlap count once, from whichever byte they are found."""
+    _check(pattern, "E", text)
+
+
 BASIC = {
     "interval": r"a\{1,2\}b*",
     "group": r"\(ab\)*c",
