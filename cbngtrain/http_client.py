@@ -136,14 +136,17 @@ class Client:
             options: What else requests takes.
 
         Raises:
-            StoreError: It stayed away.
+            StoreError: It stayed away, or sends to another address: a redirect is not followed, as
+                what was put would be taken for a question, and the token is for this service alone.
         """
         patience = patience or self.patience()
         url = f"{self.url}{path}"
         while True:
             data = body() if callable(body) else body
             try:
-                answer = self._session.request(method, url, data=data, timeout=TIMEOUT, **options)
+                answer = self._session.request(
+                    method, url, data=data, timeout=TIMEOUT, allow_redirects=False, **options
+                )
             except LOST as error:
                 patience.wait(f"{method} {url}: {short(error)}")
                 continue
@@ -152,6 +155,8 @@ class Client:
             finally:
                 if isinstance(data, Body):
                     data.close()
+            if answer.is_redirect:
+                raise StoreError(f"{told(answer)}: it sends to {answer.headers['Location'][:200]}")
             if _is_cut(answer):
                 patience.wait(f"{method} {url}: the answer broke off")
             elif answer.status_code in _AWAY:

@@ -115,6 +115,8 @@ class HttpStore:
                 raise BlobNotFound(digest)
             if answer.status_code == 416:
                 return
+            if answer.status_code not in {200, 206}:
+                raise StoreError(told(answer))
             if start and answer.status_code != 206:
                 raise StoreError(f"{self.place(digest)}: cannot be read from byte {start} on")
             total = start + int(answer.headers.get("Content-Length", 0))

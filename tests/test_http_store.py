@@ -153,6 +153,30 @@ def test_refusals_are_not_tried_again(wire, patience, slept, status):
     assert (len(served.asked), slept) == (1, [])
 
 
+@pytest.mark.parametrize("status", ["401 Who", "403 No", "500 Bug"])
+def test_refused_download_is_no_rotten_blob(wire, patience, tmp_path, status):
+    """An answer that is an error is told as such; its body is not taken for the blob's bytes."""
+    served = wire(answer(status, b"what went wrong"))
+    with pytest.raises(StoreError, match=status.split()[0]) as caught:
+        HttpStore(served.url, patience=patience).fetch(DIGEST, tmp_path / "blob")
+    assert type(caught.value) is StoreError
+    assert (len(served.asked), list(tmp_path.iterdir())) == (1, [])
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See", "307 There", "308 There"])
+def test_redirects_are_not_followed(wire, patience, tmp_path, status):
+    """No token and no body goes to where somebody else points; a page there proves no upload."""
+    elsewhere = wire(answer("200 OK", b"Log in"))
+    served = wire(answer(status, Location=f"{elsewhere.url}/login"))
+    store = HttpStore(served.url, "sesame", patience=patience)
+    (tmp_path / "blob").write_bytes(CONTENT)
+    with pytest.raises(StoreError, match=f"it sends to {elsewhere.url}/login"):
+        store.add(tmp_path / "blob")
+    with pytest.raises(StoreError, match="it sends to"):
+        store.fetch(DIGEST, tmp_path / "fetched")
+    assert elsewhere.asked == []
+
+
 def test_nobody_there(patience):
     """Where nobody listens the message names the URL, in one line."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -27,3 +27,5 @@ class Description:
         """Send it."""
         resp.set_header("Cache-Control", "public, max-age=600")
         resp.data = self._text
+
+    on_head = on_get

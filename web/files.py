@@ -39,7 +39,7 @@ _PICTURE = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 _SMALL = 64 << 10  # bytes up to which a file is read: cheaper than having the kernel send it
 
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
+_RANGE = re.compile(r"bytes=([0-9]{0,1000})-([0-9]{0,1000})", re.ASCII | re.IGNORECASE)
 _ETAG = re.compile(r'(?:W/)?("[^"]*")')
 
 

@@ -128,3 +128,5 @@ class Metrics:
         resp.content_type = CONTENT_TYPE_LATEST
         resp.set_header("Cache-Control", "no-store")
         resp.data = text
+
+    on_head = on_get

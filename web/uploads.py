@@ -6,6 +6,7 @@ client broke off, so the length is checked here; chunked, it raises.
 """
 
 import json
+import math
 import shutil
 from functools import partial
 from pathlib import Path
@@ -86,13 +87,29 @@ def _short(description: str) -> falcon.HTTPError:
 
 def json_value(upload: Upload) -> Any:
     """
-    Return the JSON value that *upload* is.
+    Return the JSON value that *upload* is, which can be shown on a page and sent as JSON again.
 
     Raises:
-        falcon.HTTPError: 400 where it is none, 413.
+        falcon.HTTPError: 400 where it is none, or holds half of a surrogate pair or a number that
+            is not finite; 413.
     """
     text = b"".join(iter(partial(upload.read, 1 << 16), b""))
     try:
-        return json.loads(text)
+        value = json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_whole)
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise falcon.HTTPBadRequest(title="No JSON", description=f"the body: {error}") from error
+    return value
+
+
+def _number(text: str) -> float:
+    """Return a finite number. Raises ValueError."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the number {text[:40]} is not finite")
+    return number
+
+
+def _whole(text: str) -> int:
+    """Return a whole number that a float can hold. Raises ValueError."""
+    _number(text)
+    return int(text)

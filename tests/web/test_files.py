@@ -72,6 +72,9 @@ def test_if_modified_since(client, blob, since, status):
         ("bytes=250-9999", 250, 255),
         ("bytes=-6", 250, 255),
         ("bytes=-9999", 0, 255),
+        ("Bytes=0-0", 0, 0),
+        (f"bytes=1-{'9' * 40}", 1, 255),
+        (f"bytes=-{'9' * 40}", 0, 255),
         ("bytes=0-", 0, 255),
     ],
 )
@@ -84,7 +87,7 @@ def test_range(client, blob, asked, start, end):
     assert got.headers["Content-Length"] == str(end - start + 1)
 
 
-@pytest.mark.parametrize("asked", ["bytes=256-", "bytes=300-400", "bytes=-0"])
+@pytest.mark.parametrize("asked", ["bytes=256-", "bytes=300-400", "bytes=-0", f"bytes={'9' * 40}-"])
 def test_range_outside(client, blob, asked):
     """A range outside of the file is refused, with the file's size."""
     got = client.simulate_get(blob, headers={"Range": asked})

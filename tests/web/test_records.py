@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cbngtrain.step import Artifact, Digest, Record, fingerprint_of
-from tests.web.conftest import WRITER, digest_of
+from tests.web.conftest import TIME, WRITER, digest_of
 
 NOWHERE = Digest("0" * 64)
 
@@ -141,3 +141,16 @@ def test_digest_of_nothing(client, put):
     """The empty blob is a blob."""
     assert client.simulate_get(f"/cas/{put(b'')}").status_code == 200
     assert digest_of(b"").startswith("e3b0c442")
+
+
+@pytest.mark.parametrize(
+    "value", [r'"\ud800"', "NaN", "-Infinity", "1e999", "9" * 400], ids=lambda text: text[:9]
+)
+@pytest.mark.parametrize("path", ["/_/builds/b", "/_/heads/h", f"/A/{TIME}", "/A/production"])
+def test_json_that_cannot_be_shown(client, path, value):
+    """What no page and no JSON could hold is refused, and the pages stay as they were."""
+    body = f'{{"files": {{}}, "about": {{}}, "instance": "{TIME}", "seconds": {value}}}'
+    got = client.simulate_put(path, body=body.encode(), headers=WRITER)
+    assert got.status_code == 400
+    for accept in ("text/html", "application/json"):
+        assert client.simulate_get("/", headers={"Accept": accept}).status_code == 200

@@ -254,3 +254,11 @@ def test_sendfile_is_used():
     for_each = [name for name in vars(web.serving) if name in config.settings]
     _ = [config.set(name, getattr(web.serving, name)) for name in for_each]
     assert (config.sendfile, config.worker_class_str) == (True, "web.serving.Worker")
+
+
+@pytest.mark.parametrize("path", ["/_/metrics", "/_/openapi.json"])
+def test_head_of_what_is_made(client, path):
+    """What can be got can be asked for its headers alone."""
+    got = client.simulate_head(path)
+    assert (got.status_code, got.content) == (200, b"")
+    assert got.headers["Content-Type"] == client.simulate_get(path).headers["Content-Type"]
