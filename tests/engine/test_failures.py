@@ -226,6 +226,12 @@ def test_edits_without_a_required_property_are_counted(place):
             "conf/cluebotng.conf: line 16: words_out.filename: must be a string",
             id="wrong kind of option",
         ),
+        pytest.param(
+            'from = "UTF-8"',
+            'from = "UTF-inf"',
+            "conf/cluebotng.conf: line 9: ascii.from: there is no encoding",
+            id="charset",
+        ),
         pytest.param("chains: {", "chains: ", "conf/cluebotng.conf: line 3: ", id="syntax"),
         pytest.param(
             "chains: {",
