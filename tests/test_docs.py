@@ -2,12 +2,14 @@
 The documentation tells what is so, and its commands do what it shows.
 
 A fenced block ``console`` is a recording: lines that begin with ``$ `` are run, in a directory that
-is the page's own, and what stands below each is what it says. A line ``…`` stands for any lines.
+is the page's own, and what stands below each is what it says. A line ``…`` stands for any lines,
+and ``…`` in a line for anything.
 Times, seconds, percentages and digests may differ; where a page shows no output nothing is compared
 but the exit status, which is 0 unless ``# exit status N`` ends the command.
 
 What a page begins from stands in its first lines: ``<!-- begins: checkout -->``, a checkout with
-the sample, or ``<!-- begins: built -->``, the same with the sample built.
+the sample; ``built``, the same with the sample built; ``clone``, that and the trainer's own code;
+``toolforge``, a checkout on a bastion.
 """
 
 import gzip
@@ -19,6 +21,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -26,16 +29,28 @@ from types import ModuleType
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 
 from cbngtrain import errors
+from cbngtrain.canonical import FORMS, digest_of
+from cbngtrain.recipes import BAYES_DB
 from cbngtrain.review import EditGroup
-from cbngtrain.step import Artifact, Record
+from cbngtrain.step import (
+    Artifact,
+    Fingerprint,
+    Made,
+    Record,
+    Step,
+    canonical_json,
+    fingerprint,
+)
 from tests.conftest import ROOT, wait_until
+from tests.toolforge_standin import make_certificates, toolforge
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 WALKED = [page for page in PAGES if "<!-- begins: " in page.read_text(encoding="utf-8")]
-QUICK = {"rotate-the-token"}
+QUICK = {"rotate-the-token", "fingerprints"}
 """Pages whose commands take a few seconds together; the others build, and are slow."""
 
 PORT = "8000"  # of the file service in the pages; the tests take a free one
@@ -137,6 +152,25 @@ def test_formats_are_those_of_the_code():
     assert named == nouns
 
 
+def test_worked_example_is_what_the_trainer_computes(tmp_path: Path):
+    """The digests, meanings and the fingerprint that the page works out by hand are the code's."""
+    page = (DOCS / "fingerprints.md").read_text(encoding="utf-8")
+    words = re.findall(r"printf '(0 _EDIT[^']+|1 _EDIT[^']+)' >", page)
+    first, second = (tmp_path / name for name in ("first", "second"))
+    for path, text in zip((first, second), words, strict=True):
+        path.write_text(text.replace("\\n", "\n"), encoding="utf-8")
+    meaning = FORMS["lines"](first)
+    step = Step(recipe=BAYES_DB, slug="any", program={"core": "sha256:" + "0" * 64}, conf=None,
+                parameters=BAYES_DB.parameters)  # fmt: skip
+    read = Artifact("main_bayes_train.dat", digest_of(first), meaning, first.stat().st_size)
+    inputs = {"data/main_bayes_train.dat": Made(read, Fingerprint("0" * 64))}
+
+    assert f"{digest_of(first)}  first.dat\n{digest_of(second)}  second.dat" in page
+    assert page.count(f"{meaning}  -") == 2
+    assert canonical_json(step.parts(inputs)).decode() in page
+    assert f"{fingerprint(step, inputs)}  -" in page
+
+
 # Recordings ------------------------------------------------------------------------------------
 
 
@@ -189,6 +223,7 @@ def normalised(line: str) -> str:
         (r"\b\d+(\.\d+)? s\b", "N s"),
         (r"\b\d+(\.\d+)? seconds?\b", "N seconds"),
         (r"\b\d+ \(\d+\.\d+% of", "N (P% of"),
+        (r"\b\d+ blobs \(\d+\.\d+ MB\), \d+ records", "N blobs, N records"),
     ):
         line = re.sub(pattern, told, line)
     return line.rstrip()
@@ -200,7 +235,8 @@ def matches(shown: list[str], said: list[str]) -> bool:
         return not said
     if shown[0].strip() == "…":
         return any(matches(shown[1:], said[at:]) for at in range(len(said) + 1))
-    return bool(said) and shown[0] == said[0] and matches(shown[1:], said[1:])
+    line = ".*".join(map(re.escape, shown[0].split("…")))
+    return bool(said) and bool(re.fullmatch(line, said[0])) and matches(shown[1:], said[1:])
 
 
 def free_port() -> int:
@@ -272,21 +308,59 @@ def built_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def clone(path: Path) -> dict[str, str]:
+    """Add the trainer itself to a checkout, as a clone has it; the variables that have it used."""
+    for name in ("cbngtrain", "web"):
+        shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return {"PYTHONPATH": str(path)}
+
+
+@contextmanager
+def on_toolforge(home: Path) -> Iterator[dict[str, str]]:
+    """Be the tool on a bastion, with Toolforge's API near; the variables that say so."""
+    certificates = make_certificates(home / "certificates")
+    crt, key = certificates.pair("tool")
+    user = {"client-certificate": str(crt), "client-key": str(key)}
+    cluster = {
+        "server": "https://k8s.example:6443",
+        "certificate-authority": str(certificates.authority),
+    }
+    config = {
+        "current-context": "toolforge",
+        "contexts": [{"name": "toolforge", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": user}],
+    }
+    (home / ".kube").mkdir()
+    (home / ".kube" / "config").write_text(yaml.safe_dump(config), encoding="utf-8")
+    with toolforge(certificates) as standin:
+        standin.envvars["FILE_API_KEY"] = "one-from-before"
+        yield {
+            "TOOL_TOOLFORGE_API_URL": standin.url,
+            "CBNG_TOOLFORGE_CA": str(certificates.authority),
+        }
+
+
 @pytest.fixture
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     """Where the page's commands are typed."""
     text = request.param.read_text(encoding="utf-8")
     (begins,) = re.findall(r"<!-- begins: (\w+) -->", text)
-    path = tmp_path / "cbngtrain"
-    if begins == "built":
-        shutil.copytree(request.getfixturevalue("built_sample"), path, symlinks=True)
-    else:
-        checkout(path)
-    home = tmp_path / "home"
+    path, home = tmp_path / "cbngtrain", tmp_path / "home"
     home.mkdir()
-    sitting = Desk(path, home, {})
-    yield sitting
-    sitting.leave()
+    with ExitStack() as stack:
+        more: dict[str, str] = {}
+        if begins in {"built", "clone"}:
+            shutil.copytree(request.getfixturevalue("built_sample"), path, symlinks=True)
+        else:
+            checkout(path)
+        if begins == "clone":
+            more = clone(path)
+        if begins == "toolforge":
+            more = stack.enter_context(on_toolforge(home))
+        sitting = Desk(path, home, more)
+        yield sitting
+        sitting.leave()
 
 
 def walks() -> list[object]:
@@ -301,15 +375,17 @@ def walks() -> list[object]:
 @pytest.mark.parametrize(("page", "desk"), walks(), indirect=["desk"])
 def test_commands_do_what_the_page_shows(page: Path, desk: Desk):
     """Every command of the page, in order, ends and says as shown."""
-    shown = list(recordings(page.read_text(encoding="utf-8")))
+    text = page.read_text(encoding="utf-8")
+    shown = list(recordings(text))
     assert shown, "begins somewhere, but runs nothing"
+    form = str.rstrip if "<!-- exact: " in text else normalised
     for each in shown:
         status, said = desk.run(each.command)
         where = f"{page.relative_to(ROOT)}:{each.line}: $ {each.command}"
         told = "\n".join(said)
         assert status == each.status, f"{where}\nexit status {status}\n{told}"
         if each.output:
-            wanted, found = ([normalised(line) for line in text] for text in (each.output, said))
+            wanted, found = ([form(line) for line in lines] for lines in (each.output, said))
             assert matches(wanted, found), f"{where}\nsaid:\n{told}"
 
 
@@ -333,3 +409,5 @@ def test_a_recording_that_is_wrong_is_noticed():
     assert matches(shown, [normalised("one 15.3 s"), "between", "last"])
     assert not matches(shown, [normalised("one 15.3 s"), "last", "after"])
     assert not matches(shown, ["two N s", "last"])
+    assert matches(["a … c"], ["a b c"])
+    assert not matches(["a … c"], ["a b d"])
