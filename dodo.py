@@ -7,7 +7,8 @@ from typing import Any
 
 from doit.exceptions import InvalidDodoFile
 
-from cbngtrain import cli, tasks
+from cbngtrain import tasks
+from cbngtrain.compose import compose
 from cbngtrain.errors import SettingsError, TrainerError
 
 COMMAND = tasks.doit_command(sys.argv[1:])
@@ -15,7 +16,7 @@ RUNS = COMMAND == "run"
 
 try:
     LOCK = None if COMMAND in tasks.READERS else tasks.hold_checkout()
-    BUILD = cli.compose(os.environ, runs=RUNS)
+    BUILD = compose(os.environ, runs=RUNS)
 except SettingsError as error:
     sys.stderr.write(f"{tasks.told(error)}\n")
     raise SystemExit(error.status) from error

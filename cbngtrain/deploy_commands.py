@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from cbngtrain.compose import TOOL
 from cbngtrain.deploy import (
     COMPONENTS,
     Orders,
@@ -22,8 +23,6 @@ from cbngtrain.deploy import (
 from cbngtrain.errors import SettingsError
 from cbngtrain.settings import Settings
 from cbngtrain.toolforge_api import ToolforgeApi, identity
-
-TOOL = "cluebotng-trainer"
 
 
 def add_commands(

@@ -57,6 +57,9 @@ LAYERS = (
     "dispatch.toolforge_jobs",
     "dispatch.jobs",
     "launch",
+    "compose",
+    "build_commands",
+    "look_commands",
     "deploy",
     "evaluation_commands",
     "deploy_commands",
@@ -70,7 +73,7 @@ PROGRAMS = ("engine", "evaluation")
 """Programs of their own: they import nothing of the rest, and nobody imports them."""
 
 LIBRARIES = {
-    "doit": ("dodo.py", "cbngtrain/tasks.py", "cbngtrain/cli.py"),
+    "doit": ("dodo.py", "cbngtrain/tasks.py", "cbngtrain/build_commands.py"),
     "falcon": ("web/",),
     "numpy": ("cbngtrain/engine/", "cbngtrain/evaluation/"),
     "kubernetes": ("cbngtrain/dispatch/cluster.py",),
