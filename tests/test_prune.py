@@ -111,6 +111,23 @@ def test_renewed_is_spared(tmp_path: Path):
     assert [each.name for each in tmp_path.iterdir()] == []
 
 
+def test_renewed_in_the_last_moment_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A file that is renewed between the last look and its removal is there again, renewed."""
+    path = tmp_path / "blob"
+    path.write_text("x", encoding="utf-8")
+    age(tmp_path, 8)
+    before = time.time() - 7 * DAY
+
+    def relied_upon(directory: Path) -> Path:
+        os.utime(path)
+        return directory / ".aside.part"
+
+    monkeypatch.setattr("cbngtrain.disk.part_in", relied_upon)  # called between the two
+    assert not remove(path, before)
+    assert [each.name for each in tmp_path.iterdir()] == ["blob"]
+    assert path.stat().st_mtime > before
+
+
 class Meddling(DirectoryStore):
     """A store in which something happens between looking and removing."""
 
