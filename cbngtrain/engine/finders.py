@@ -155,16 +155,37 @@ class Fixed:
         rarest = links_regex(until[-1:])
         around = links_regex(until), links_regex(after)
         self._regex = re.compile(b"%b(?<=%b)(?=%b)" % (rarest, *around), re.DOTALL)
+        self._from_first = re.compile(links_regex(standing), re.DOTALL)
+        self._rare_bytes = [bytes([byte]) for byte in until[-1].of]
 
     def places(self, text: bytes) -> Iterator[int]:
         """Where the links match, also overlapping."""
-        for match in self._regex.finditer(text.translate(self._table)):
-            yield match.start() - self._rarest
+        return self._places(text.translate(self._table))
 
     def spans(self, text: bytes) -> Iterator[Span]:
         """The matches."""
+        text = text.translate(self._table)
+        if not self._is_rare_in(text):
+            return (match.span() for match in self._from_first.finditer(text))
+        return self._spans(text)
+
+    def count(self, text: bytes) -> int:
+        """How many matches there are."""
+        text = text.translate(self._table)
+        if not self._is_rare_in(text):
+            return len(self._from_first.findall(text))
+        return sum(1 for _ in self._spans(text))
+
+    def _is_rare_in(self, text: bytes) -> bool:
+        return sum(map(text.count, self._rare_bytes)) <= len(text) // FEW_ENDINGS + 1
+
+    def _places(self, text: bytes) -> Iterator[int]:
+        for match in self._regex.finditer(text):
+            yield match.start() - self._rarest
+
+    def _spans(self, text: bytes) -> Iterator[Span]:
         end = 0
-        for place in self.places(text):
+        for place in self._places(text):
             if place >= end:
                 end = place + self._size
                 yield place, end

@@ -35,6 +35,7 @@ class Pattern:
         at_start: Takes all at once, where the first is at the start and each at the last one's
             end.
         table: Texts are first translated by this, where given.
+        counter: Counts them in its own way, where given.
     """
 
     small: Spans
@@ -42,6 +43,7 @@ class Pattern:
     whole: re.Pattern[bytes] | None = None
     table: bytes | None = None
     at_start: re.Pattern[bytes] | None = None
+    counter: Callable[[bytes], int] | None = None
 
     def spans(self, text: bytes) -> Iterable[Span]:
         """The matches, one after another."""
@@ -53,6 +55,8 @@ class Pattern:
         """How many matches there are."""
         if self.at_start and self.whole:
             return len(self.whole.findall(text, 0, _end(self.at_start, text)))
+        if self.counter:
+            return self.counter(text)
         if self._is_whole(text):
             return len(self.whole.findall(text.translate(self.table) if self.table else text))  # type: ignore[union-attr]  # that is what it asked
         return sum(1 for _ in self.spans(text))
@@ -116,7 +120,8 @@ def _special(chain: Chain, *, newline: bool) -> Pattern | None:
     elif Run.fits(chain):
         spans = Run(chain).spans
     elif Fixed.fits(chain):
-        spans = Fixed(chain.links).spans
+        fixed = Fixed(chain.links)
+        return Pattern(fixed.spans, fixed.spans, counter=fixed.count)
     else:
         return None
     return Pattern(spans, spans)

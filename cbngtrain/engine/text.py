@@ -10,6 +10,8 @@ Histograms = NDArray[np.int64]
 """How often each byte occurs in each text, shape (n_texts, 256)."""
 
 NEWLINE = ord("\n")
+QUOTE = ord('"')
+MANY_QUOTES = 256  # above which all bytes are looked at at once
 
 _QUOTATION = re.compile(rb'"[^"\n]*"?')
 _QUOTED = re.compile(rb'"([^"\n]*)("|\n|\Z)')
@@ -49,8 +51,23 @@ def quotes_separated(text: bytes) -> tuple[bytes, bytes]:
     """
     if b'"' not in text:
         return b"", text
+    if text.count(b'"') > MANY_QUOTES:
+        return _many_quotes_separated(text)
     quoted = [part + (b"\n" if end == b"\n" else b"") for part, end in _QUOTED.findall(text)]
     return b"".join(quoted), _QUOTATION.sub(b"", text)
+
+
+def _many_quotes_separated(text: bytes) -> tuple[bytes, bytes]:
+    """The same, all bytes at once, where matches would be as many as bytes."""
+    each = np.frombuffer(text, np.uint8)
+    is_quote, is_newline = each == QUOTE, each == NEWLINE
+    quotes = np.cumsum(is_quote)  # (n_bytes,), so far
+    newlines = np.flatnonzero(is_newline)
+    lengths = np.diff(newlines, prepend=-1, append=len(each) - 1)  # of lines, with the newline
+    before = np.repeat(np.concatenate(([0], quotes[newlines])), lengths)  # the line
+    is_quoted = (quotes - before) % 2 == 1
+    quoted = each[is_quoted & ~is_quote]
+    return quoted.tobytes(), each[(~is_quoted | is_newline) & ~is_quote].tobytes()
 
 
 class Replacement:

@@ -104,6 +104,13 @@ def test_sets_around_a_rare_byte(pattern, text):
     _check(pattern, "E", text)
 
 
+@given(st.text("aA!.", min_size=1, max_size=4), st.sampled_from(["[a-z][!.][a-zA-Z]", "[a-z]!."]))
+def test_sets_around_a_byte_that_is_not_rare(text, pattern):
+    """Nor does it matter how often it is there."""
+    _check(pattern, "E", text.encode() * 40)
+    _check(pattern, "E", b"ab " * 200 + text.encode() + b"a!a" * 2)
+
+
 BASIC = {
     "interval": r"a\{1,2\}b*",
     "group": r"\(ab\)*c",

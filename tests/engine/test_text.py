@@ -16,6 +16,13 @@ def test_quotes_are_separated(value):
     assert text.quotes_separated(value) == plain.quotes_separated(value)
 
 
+@given(st.text('ab"\n', max_size=20).map(str.encode), st.text('a"\n', max_size=3).map(str.encode))
+def test_many_quotes_are_separated(value, more):
+    """Where there are so many that all bytes are looked at at once."""
+    many = (value + b'"') * (text.MANY_QUOTES + 1) + more
+    assert text.quotes_separated(many) == plain.quotes_separated(many)
+
+
 @given(texts, some_bytes, some_bytes, some_bytes, some_bytes, st.none() | some_bytes)
 def test_bytes_are_replaced(value, find, replace, remove, removemulti, keep):  # noqa: PLR0917
     """Mapped, then dropped, then collapsed, as one byte after the other would be."""
