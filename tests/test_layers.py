@@ -49,6 +49,7 @@ LAYERS = (
     "dispatch.classify",
     "dispatch.prune",
     "dispatch.slots",
+    "dispatch.elsewhere",
     "dispatch.cluster",
     "dispatch.reflector",
     "dispatch.pod_log",

@@ -18,19 +18,24 @@ from dataclasses import dataclass, field, replace
 from cbngtrain.build import Scratch
 from cbngtrain.dispatch.classify import Means, Verdict, classify
 from cbngtrain.dispatch.deadline import Deadline
-from cbngtrain.dispatch.local import conf_digest
+from cbngtrain.dispatch.elsewhere import (
+    failure,
+    image_of,
+    more_memory,
+    need_of,
+    place_of,
+    refuse_lost,
+    timeout_of,
+)
 from cbngtrain.dispatch.manifest import TRANSFER, Room, pod_name
 from cbngtrain.dispatch.programs import Images
-from cbngtrain.dispatch.script import Place, script
+from cbngtrain.dispatch.script import script
 from cbngtrain.dispatch.slots import UNBOUNDED, Durations, Slots
 from cbngtrain.dispatch.toolforge_jobs import Job, Jobs, Line, State, ended_pod, ended_pods
 from cbngtrain.errors import (
-    BlobNotFound,
     DispatchError,
     JobExists,
     QuotaExceeded,
-    StepFailed,
-    StepTimedOut,
     StoreError,
     ToolforgeError,
 )
@@ -44,8 +49,6 @@ log = logging.getLogger(__name__)
 
 INTERRUPTIONS = 3  # how often a step is tried again that the infrastructure interrupted
 FAREWELL = 5.0  # seconds after a first Ctrl-C within which a second deletes this run's jobs
-
-WORKSPACE = "/workspace"  # where the core's image has its programs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,21 +122,21 @@ class JobDispatcher:
         """See `Dispatcher`."""
         self._go_on(step)
         self._read_limits()
-        need = self._need(step)
+        need = need_of(step, self._settings, self._most)
         had: list[int] = []
         known: set[str] = set()  # pods whose end has been judged
         interruptions = 0
         while True:
-            self._refuse_lost(inputs)
+            refuse_lost(self._store, inputs)
             verdict = self._tried(step, key, inputs, need, known)
             if verdict is None:
                 return
             if verdict.means is Means.OUT_OF_MEMORY:
                 had.append(need.memory)
-                need = self._with_more_memory(step, need, had, verdict)
+                need = replace(need, memory=more_memory(step, had, verdict, self._most.memory))
                 continue
             if verdict.means is not Means.INTERRUPTED:
-                raise _failure(step, pod_name(step, key), verdict)
+                raise failure(step, f"job {pod_name(step, key)}", verdict)
             interruptions += 1
             if interruptions > INTERRUPTIONS:
                 raise DispatchError(
@@ -172,19 +175,16 @@ class JobDispatcher:
     ) -> bool:
         """Have a job for *step* that runs; return False where somebody has left the record."""
         name = pod_name(step, key)
-        command = ("bash", "-c", self._script(step, key, inputs))
-        is_core = step.recipe.program == "core"
-        image = self._images.core if is_core else (self._images.trainer or self._images.core)
+        text = script(step, key, inputs, place_of(step, self._settings, self._store))
+        command, image = ("bash", "-c", text), image_of(step, self._images)
+        seconds = timeout_of(step, self._settings) + self._pace.transfer
         while True:
             self._go_on(step)
             if self._store.find(key):
                 log.info("%s: somebody has left its record %.12s meanwhile", step.name, key)
                 return False
             try:
-                self._jobs.create(
-                    name, command, image, need=need,
-                    seconds=self._timeout(step) + self._pace.transfer,
-                )  # fmt: skip
+                self._jobs.create(name, command, image, need=need, seconds=seconds)
             except JobExists:
                 log.debug("%s: job %s is there already", step.name, name)
             except QuotaExceeded as error:
@@ -219,33 +219,6 @@ class JobDispatcher:
             log.info("%s: job %s has ended without a record; it is deleted", step.name, name)
             self._remove(step, key, name)
         return False
-
-    def _script(self, step: Step, key: Fingerprint, inputs: Mapping[str, Made]) -> str:
-        """Return the bash that the job of *step* runs."""
-        settings = self._settings
-        release = step.program.get("release", "") if step.recipe.program == "core" else ""
-        place = Place(
-            store_url=settings.store_url_in_pods or settings.store_url,
-            timeout=self._timeout(step),
-            workspace=WORKSPACE,
-            release=release,
-            conf=self._conf(step),
-        )
-        return script(step, key, inputs, place)
-
-    def _conf(self, step: Step) -> dict[str, Digest]:
-        """Store the configuration that *step* takes along; return path → digest."""
-        root = self._settings.core_conf
-        if step.conf is None or root is None:
-            return {}
-        if conf_digest(root) != step.conf:
-            raise DispatchError(f"the configuration {root} has changed since the build began")
-        paths = sorted(root.rglob("*.conf"))
-        return {str(path.relative_to(root)): self._store.add(path) for path in paths}
-
-    def _timeout(self, step: Step) -> int:
-        """Return the seconds that the command of *step* may take."""
-        return self._settings.step_timeout or step.recipe.resources.seconds
 
     # Waiting
 
@@ -366,35 +339,6 @@ class JobDispatcher:
         except StoreError as error:
             log.warning("%s: its log is not kept: %s", step.name, error)
             return None
-
-    # Deciding
-
-    def _with_more_memory(self, step: Step, need: Room, had: list[int], verdict: Verdict) -> Room:
-        """Return *need* with twice the memory, up to the limit, once. Raises StepFailed."""
-        more = min(2 * need.memory, self._most.memory)
-        if len(had) > 1 or more <= need.memory:
-            amounts = " and then ".join(f"{each} MiB" for each in had)
-            most = self._most.memory
-            limit = f"a job may have {most} MiB" if most < UNBOUNDED.memory else "there is no limit"
-            problem = f"its memory: {verdict.why}, with {amounts} ({limit}; CBNG_MEMORY_SCALE)"
-            raise StepFailed(step.name, problem, verdict.log or "none was kept")
-        log.warning("%s: %s, with %d MiB; trying once more with %d MiB", step.name, verdict.why,
-                    need.memory, more)  # fmt: skip
-        return replace(need, memory=more)
-
-    def _need(self, step: Step) -> Room:
-        """Return what *step* takes, by its recipe and the settings, within what it may have."""
-        wanted, settings = step.recipe.resources, self._settings
-        return Room(
-            memory=min(round(wanted.memory * settings.memory_scale), self._most.memory),
-            cpu=min(round(wanted.cpu * 1000 * settings.cpu_scale), self._most.cpu),
-        )
-
-    def _refuse_lost(self, inputs: Mapping[str, Made]) -> None:
-        """Raise BlobNotFound if an input is not in the store: then no job need be made."""
-        lost = self._store.missing({made.artifact.digest for made in inputs.values()})
-        if lost:
-            raise BlobNotFound(min(lost))
 
     def _read_limits(self) -> None:
         """Read from the quota what may run at once, the first time."""
@@ -521,16 +465,6 @@ def _of_messages(there: Job | None) -> Verdict:
     if _NO_TIME.search(there.messages):
         return Verdict(Means.STEP_TIMED_OUT, f"ran out of time{said}")
     return Verdict(Means.INTERRUPTED, f"its job failed without a word of its script{said}")
-
-
-def _failure(step: Step, name: str, verdict: Verdict) -> DispatchError:
-    """Return *verdict*, which is for good, as an error."""
-    place = verdict.log or "none was kept"
-    if verdict.means is Means.STEP_FAILED:
-        return StepFailed(step.name, verdict.why, place)
-    if verdict.means is Means.STEP_TIMED_OUT:
-        return StepTimedOut(step.name, f"{verdict.why} (CBNG_STEP_TIMEOUT)", place)
-    return DispatchError(f"{step.name}: job {name}: {verdict.why}")
 
 
 def _say(text: str) -> None:

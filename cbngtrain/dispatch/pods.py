@@ -24,9 +24,15 @@ from cbngtrain.dispatch.classify import (
     is_going,
 )
 from cbngtrain.dispatch.cluster import Cluster, Json
-from cbngtrain.dispatch.local import conf_digest
+from cbngtrain.dispatch.elsewhere import (
+    failure,
+    image_of,
+    more_memory,
+    need_of,
+    place_of,
+    refuse_lost,
+)
 from cbngtrain.dispatch.manifest import (
-    LEAST,
     Room,
     Shell,
     fingerprint_of_pod,
@@ -35,7 +41,7 @@ from cbngtrain.dispatch.manifest import (
 )
 from cbngtrain.dispatch.programs import Images
 from cbngtrain.dispatch.reflector import Reflector
-from cbngtrain.dispatch.script import Place, script
+from cbngtrain.dispatch.script import script
 from cbngtrain.dispatch.slots import (
     UNBOUNDED,
     Durations,
@@ -44,24 +50,19 @@ from cbngtrain.dispatch.slots import (
     room_within,
 )
 from cbngtrain.errors import (
-    BlobNotFound,
     DispatchError,
     PodExists,
     QuotaExceeded,
-    StepFailed,
-    StepTimedOut,
 )
 from cbngtrain.plan import Plan
 from cbngtrain.settings import Settings
-from cbngtrain.step import Digest, Fingerprint, Made, Step
+from cbngtrain.step import Fingerprint, Made, Step
 from cbngtrain.store import Store
 
 log = logging.getLogger(__name__)
 
 INTERRUPTIONS = 3  # how often a step is tried again that the infrastructure interrupted
 FAREWELL = 5.0  # seconds after a first Ctrl-C within which a second deletes this run's pods
-
-WORKSPACE = "/workspace"  # where the core's image has its programs
 
 
 class PodDispatcher:
@@ -112,20 +113,20 @@ class PodDispatcher:
         self._go_on(step)
         self._reflector.start()
         self._read_limits()
-        need = self._need(step)
+        need = need_of(step, self._settings, self._most)
         had: list[int] = []
         interruptions = 0
         while True:
-            self._refuse_lost(inputs)
+            refuse_lost(self._store, inputs)
             verdict = self._tried(step, key, inputs, need)
             if verdict is None:
                 return
             if verdict.means is Means.OUT_OF_MEMORY:
                 had.append(need.memory)
-                need = self._with_more_memory(step, need, had, verdict)
+                need = replace(need, memory=more_memory(step, had, verdict, self._most.memory))
                 continue
             if verdict.means is not Means.INTERRUPTED:
-                raise _failure(step, pod_name(step, key), verdict)
+                raise failure(step, f"pod {pod_name(step, key)}", verdict)
             interruptions += 1
             if interruptions > INTERRUPTIONS:
                 raise DispatchError(
@@ -199,34 +200,13 @@ class PodDispatcher:
 
     def _shell(self, step: Step, key: Fingerprint, inputs: Mapping[str, Made]) -> Shell:
         """Return what the container of *step* is."""
-        settings = self._settings
-        timeout = settings.step_timeout or step.recipe.resources.seconds
-        is_core = step.recipe.program == "core"
-        release = step.program.get("release", "") if is_core else ""
-        place = Place(
-            store_url=settings.store_url_in_pods or settings.store_url,
-            timeout=timeout,
-            workspace=WORKSPACE,
-            release=release,
-            conf=self._conf(step),
-        )
-        image = self._images.core if is_core else (self._images.trainer or self._images.core)
+        place = place_of(step, self._settings, self._store)
         return Shell(
-            image=image,
+            image=image_of(step, self._images),
             script=script(step, key, inputs, place),
-            workspace=WORKSPACE if release else "",
-            seconds=timeout + self._pace.transfer,
+            workspace=place.workspace if place.release else "",
+            seconds=place.timeout + self._pace.transfer,
         )
-
-    def _conf(self, step: Step) -> dict[str, Digest]:
-        """Store the configuration that *step* takes along; return path → digest."""
-        root = self._settings.core_conf
-        if step.conf is None or root is None:
-            return {}
-        if conf_digest(root) != step.conf:
-            raise DispatchError(f"the configuration {root} has changed since the build began")
-        paths = sorted(root.rglob("*.conf"))
-        return {str(path.relative_to(root)): self._store.add(path) for path in paths}
 
     def _attended_to(self, step: Step, key: Fingerprint, pod: Json) -> Verdict | None:
         """Wait for the end of *pod*; return why there is no record, or None where there is."""
@@ -238,32 +218,6 @@ class PodDispatcher:
             self._attended.pop(name, None)
 
     # Deciding
-
-    def _with_more_memory(self, step: Step, need: Room, had: list[int], verdict: Verdict) -> Room:
-        """Return *need* with twice the memory, up to the limit, once. Raises StepFailed."""
-        more = min(2 * need.memory, self._most.memory)
-        if len(had) > 1 or more <= need.memory:
-            amounts = " and then ".join(f"{each} MiB" for each in had)
-            most = self._most.memory
-            limit = f"a pod may have {most} MiB" if most < UNBOUNDED.memory else "there is no limit"
-            problem = f"its memory: {verdict.why}, with {amounts} ({limit}; CBNG_MEMORY_SCALE)"
-            raise StepFailed(step.name, problem, verdict.log or "none was kept")
-        log.warning("%s: %s, with %d MiB; trying once more with %d MiB", step.name, verdict.why,
-                    need.memory, more)  # fmt: skip
-        return replace(need, memory=more)
-
-    def _need(self, step: Step) -> Room:
-        """Return what *step* takes, by its recipe and the settings, within what it may have."""
-        wanted, settings = step.recipe.resources, self._settings
-        memory = max(round(wanted.memory * settings.memory_scale), LEAST.memory)
-        cpu = max(round(wanted.cpu * 1000 * settings.cpu_scale), LEAST.cpu)
-        return Room(memory=min(memory, self._most.memory), cpu=min(cpu, self._most.cpu))
-
-    def _refuse_lost(self, inputs: Mapping[str, Made]) -> None:
-        """Raise BlobNotFound if an input is not in the store: then no pod need be made."""
-        lost = self._store.missing({made.artifact.digest for made in inputs.values()})
-        if lost:
-            raise BlobNotFound(min(lost))
 
     def _read_limits(self, *, at_once: bool = False) -> None:
         """Read from the quota what may run at once, unless that was done just now."""
@@ -379,16 +333,6 @@ def _can_attach(pod: Json, key: Fingerprint) -> bool:
     """Return whether *pod* is at work on *key*; never attach to one of which nothing can come."""
     is_at_work = classify(pod, 0.0, inf).means is Means.WAITING
     return fingerprint_of_pod(pod) == key and is_at_work and not is_going(pod)
-
-
-def _failure(step: Step, name: str, verdict: Verdict) -> DispatchError:
-    """Return *verdict*, which is for good, as an error."""
-    place = verdict.log or "none was kept"
-    if verdict.means is Means.STEP_FAILED:
-        return StepFailed(step.name, verdict.why, place)
-    if verdict.means is Means.STEP_TIMED_OUT:
-        return StepTimedOut(step.name, f"{verdict.why} (CBNG_STEP_TIMEOUT)", place)
-    return DispatchError(f"{step.name}: pod {name}: {verdict.why}")
 
 
 def _log_of(verdict: Verdict) -> str:

@@ -429,9 +429,11 @@ run() {
   tee "$scratch/log" <"$scratch/pipe" &
   tee=$!
   [[ -z $seed ]] || export CBNG_SEED=$seed
-  timeout --kill-after=10 "$limit" "${command[@]}" </dev/null >"$scratch/pipe" 2>&1 &
+  ( # which stop() finds before it has a group of its own
+    printf '%d' "$BASHPID" >"$scratch/command"
+    exec timeout --kill-after=10 "$limit" "${command[@]}"
+  ) </dev/null >"$scratch/pipe" 2>&1 &
   group=$!
-  printf '%d' "$group" >"$scratch/command"
   wait "$group"
   code=$?
   kill -KILL -- "-$group" 2>/dev/null

@@ -267,7 +267,7 @@ def test_step_that_never_has_enough_memory(trainer: Trainer):
     """After the second time it has failed, and how much it had is told."""
     trainer.standin.needs = 99_999
 
-    with pytest.raises(StepFailed, match=r"1024 MiB and then 2048 MiB .a job may have 4096"):
+    with pytest.raises(StepFailed, match=r"1024 MiB and then 2048 MiB .a pod may have 4096"):
         trainer.run()
 
 
