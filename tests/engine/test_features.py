@@ -1,0 +1,59 @@
+"""Modules that the configurations here do not use, step by step."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cbngtrain.engine.configuration import Block
+from cbngtrain.engine.edits import Edit
+from cbngtrain.engine.errors import FormatError
+from cbngtrain.engine.features import MODULES
+from cbngtrain.engine.table import Step, Table
+from cbngtrain.engine.word_sets import WordSets
+
+PATH = Path("edits.xml")
+
+
+def after(module: str, options: Mapping[str, object], **columns: object) -> Table:
+    """Return the columns after the steps of a processor."""
+    number = 3
+    edits = [Edit({"editid": b"%d" % i}, PATH, 0) for i in range(number)]
+    table = Table(PATH, edits, dict(columns))  # type: ignore[arg-type]  # what a test gives
+    block = Block(module)
+    block.update(options)
+    for link in MODULES[module](block):
+        assert isinstance(link, Step)
+        link.run(table)
+    return table
+
+
+def test_a_threshold_belongs_to_what_reaches_it():
+    """Compared as 32-bit floats: 0.85 reaches 0.85."""
+    scores = np.array([0.84, 0.85, 0.86], np.float32)
+    options = {"in": "score", "out": "is", "threshold": 0.85}
+    assert after("apply_threshold", options, score=scores).columns["is"] == [False, True, True]
+
+
+def test_a_threshold_needs_a_number():
+    """An edit without one is told by its name."""
+    options = {"in": "score", "out": "is", "threshold": 0.5}
+    with pytest.raises(FormatError, match="EditID 1: the edit has no score"):
+        after("apply_threshold", options, score=[0.1, None, 0.2])
+
+
+def test_all_words_are_in_a_delta():
+    """Those that did not change too, 0 times; added and removed have them not."""
+    current = WordSets.of([{b"a": 2, b"b": 1, b"c": 1}, {}, {b"x": 1}])
+    previous = WordSets.of([{b"a": 1, b"b": 1, b"d": 3}, {b"y": 2}, {b"x": 1}])
+    targets = {name: name for name in ("added", "removed", "delta")}
+    options = {"current": "c", "previous": "p", **targets}
+    table = after("wordset_diff", options, c=current, p=previous)
+    assert table.word_sets("added").dicts() == [{b"a": 1, b"c": 1}, {}, {}]
+    assert table.word_sets("removed").dicts() == [{b"d": 3}, {b"y": 2}, {}]
+    assert table.word_sets("delta").dicts() == [
+        {b"a": 1, b"b": 0, b"c": 1, b"d": -3},
+        {b"y": -2},
+        {b"x": 0},
+    ]
