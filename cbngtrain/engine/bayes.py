@@ -8,6 +8,7 @@ little-endian 32-bit numbers, edits with the word that were good and that were b
 Without numpy, which takes longer to import than most lists take to be counted.
 """
 
+import faulthandler
 import math
 import os
 import signal
@@ -174,6 +175,7 @@ def _tell_problem(path: Path, writer: int) -> NoReturn:
     """Write to *writer* what is wrong with the file, and end this process."""
     problem = b"cannot be verified"
     try:
+        faulthandler.disable()  # a crash is told in our words
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as the engine's own handler is not for it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # the C library's farewell
         db.DB().verify(str(path))
