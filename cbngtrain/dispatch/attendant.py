@@ -75,14 +75,22 @@ class Attendant:
     pace: Pace
     go_on: Callable[[Step], None]
 
-    def outcome(self, step: Step, key: Fingerprint, pod: Json) -> Verdict | None:
-        """Wait for the end of *pod*; return why there is no record, or None where there is."""
+    def outcome(
+        self, step: Step, key: Fingerprint, pod: Json, when_ended: Callable[[], None]
+    ) -> Verdict | None:
+        """
+        Wait for the end of *pod*; return why there is no record, or None where there is.
+
+        *when_ended* is called at once when it has: its room is another's from then on.
+        """
         with Scratch().directory(step.name) as directory:
             output = self._log(step, pod["metadata"]["name"], directory / "log")
             try:
                 verdict = self._verdict(step, key, pod, output)
+                when_ended()
                 if self.store.find(key):
-                    output.let_end(self.pace.last_lines)
+                    if log.isEnabledFor(logging.INFO):
+                        output.let_end(self.pace.last_lines)  # somebody reads it
                     self._tidy(pod)
                     return None
                 return self._explained(step, pod, verdict, output)

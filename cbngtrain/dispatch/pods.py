@@ -10,8 +10,8 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from math import inf
 
@@ -146,18 +146,20 @@ class PodDispatcher:
         if there and _can_attach(there, key):
             log.info("%s: attaching to pod %s, which runs already", step.name, pod_name(step, key))
             self._ours.add(pod_name(step, key))
-            with self._slots.taken(step, need):
-                return self._attended_to(step, key, there)
+            with ExitStack() as room:
+                room.enter_context(self._slots.taken(step, need))
+                return self._attended_to(step, key, there, room.close)
         pause = 1.0  # the quota lags a little behind a pod's end
         while True:
             try:
-                with self._slots.turn(
-                    step, need, self._durations.chain(step), lambda: self._waiting(step)
-                ):
+                with ExitStack() as room:
+                    chain = self._durations.chain(step)
+                    turn = self._slots.turn(step, need, chain, lambda: self._waiting(step))
+                    room.enter_context(turn)
                     self._pace.deadline.admit(step, self._durations.known(step))
                     self._ours.add(pod_name(step, key))
                     pod = self._made(step, key, inputs, need)
-                    return self._attended_to(step, key, pod) if pod else None
+                    return self._attended_to(step, key, pod, room.close) if pod else None
             except QuotaExceeded as error:
                 log.info("%s: %s; waiting for others to end", step.name, error)
                 self._read_limits(at_once=True)
@@ -208,12 +210,14 @@ class PodDispatcher:
             seconds=place.timeout + self._pace.transfer,
         )
 
-    def _attended_to(self, step: Step, key: Fingerprint, pod: Json) -> Verdict | None:
+    def _attended_to(
+        self, step: Step, key: Fingerprint, pod: Json, when_ended: Callable[[], None]
+    ) -> Verdict | None:
         """Wait for the end of *pod*; return why there is no record, or None where there is."""
         name = pod["metadata"]["name"]
         self._attended[name] = pod
         try:
-            return self._attendant.outcome(step, key, pod)
+            return self._attendant.outcome(step, key, pod, when_ended)
         finally:
             self._attended.pop(name, None)
 
