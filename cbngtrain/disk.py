@@ -70,13 +70,13 @@ def part_in(directory: Path) -> Path:
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def told(what: str, *but: type[OSError]) -> Iterator[None]:
     """Turn errors of the file system into StoreError; a file that is not there stays one."""
     try:
         yield
-    except FileNotFoundError:
-        raise
     except OSError as error:
+        if isinstance(error, (FileNotFoundError, *but)):
+            raise
         raise StoreError(f"{what}: {error.strerror or error} ({error.filename})") from error
 
 

@@ -29,7 +29,9 @@ Parameters: TypeAlias = Mapping[str, int | float | str]
 
 FORMAT = 1  # raise it when the meaning of a fingerprint changes: everything is built anew
 
-INSTANCE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+INSTANCE = re.compile(
+    r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]) ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+)
 """What an instance is named by: a UTC time."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

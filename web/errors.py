@@ -102,6 +102,10 @@ def _store_error(
         raise falcon.HTTPInsufficientStorage(
             title="Disk is full", description="nothing was stored"
         ) from error
+    if getattr(error.__cause__, "errno", None) == errno.ENAMETOOLONG:
+        raise falcon.HTTPUnprocessableEntity(
+            title="Name too long", description="the file system takes no path as long as this"
+        ) from error
     raise falcon.HTTPInternalServerError(
         title="Store failed", description="the store could not do it; its log says why"
     ) from error

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from cbngtrain.disk import sync, told
 from cbngtrain.errors import BlobNotFound, InstanceConflict
 from cbngtrain.step import INSTANCE, Digest
 from cbngtrain.store import DirectoryStore
@@ -162,6 +163,7 @@ class Tree:
 
         Raises:
             InstanceConflict: The name has other bytes, or the instance is published.
+            StoreError: The file system refused, as ``__cause__`` tells.
         """
         if self.is_published(at):
             raise InstanceConflict(
@@ -170,8 +172,10 @@ class Tree:
         link = self.folder(at)
         goal = os.path.relpath(self._store.path(digest), link.parent)
         try:
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(goal)
+            with told(f"{at.path:.80} cannot be stored", FileExistsError, NotADirectoryError):
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(goal)
+                sync(link.parent)
         except (FileExistsError, NotADirectoryError) as error:
             if self._blob(link) == digest or _has_bytes(link, digest):
                 return False

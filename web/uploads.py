@@ -33,9 +33,9 @@ class Upload:
             keep_free: Bytes of that disk that must stay free.
 
         Raises:
-            falcon.HTTPError: 411, 413 or 507, told by the headers alone.
+            falcon.HTTPError: 411, 413, 415, 501 or 507, told by the headers alone.
         """
-        is_chunked = "chunked" in (req.get_header("Transfer-Encoding") or "").lower()
+        is_chunked = _is_chunked(req)
         if req.content_length is None and not is_chunked:
             raise NO_LENGTH
         self._length = None if is_chunked else req.content_length
@@ -77,6 +77,20 @@ class Upload:
             raise falcon.HTTPInsufficientStorage(
                 title="Disk is full", description=f"{self._keep_free} bytes are kept free"
             )
+
+
+def _is_chunked(req: falcon.Request) -> bool:
+    """Return whether the body comes in chunks. Raises 415 or 501 where it is coded besides."""
+    if (req.get_header("Content-Encoding") or "identity").lower() != "identity":
+        raise falcon.HTTPUnsupportedMediaType(
+            title="Coded content", description="send the bytes as they are to be stored"
+        )
+    coding = (req.get_header("Transfer-Encoding") or "").strip().lower()
+    if coding not in {"", "chunked"}:
+        raise falcon.HTTPNotImplemented(
+            title="Coded transfer", description="of transfer codings, only chunked is known"
+        )
+    return coding == "chunked"
 
 
 def _short(description: str) -> falcon.HTTPError:

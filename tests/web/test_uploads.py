@@ -3,6 +3,7 @@
 import io
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import falcon
 import pytest
@@ -19,6 +20,7 @@ from web.tree import Tree
 CONTENT = b"some bytes" * 200
 DIGEST = digest_of(CONTENT)
 BLOB = f"/cas/{DIGEST}"
+SCRIPTS_FILE = f"/A set/{TIME}/artifacts/x"
 
 
 def files_below(root):
@@ -85,6 +87,40 @@ def test_disk_is_kept_free(store):
     assert (got.status_code, files_below(store.root)) == (507, [])
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [(("Content-Encoding", "gzip"), 415), (("Transfer-Encoding", "gzip, chunked"), 501)],
+)
+@pytest.mark.parametrize("path", [BLOB, f"/ac/{DIGEST}", "/_/builds/one", SCRIPTS_FILE])
+def test_coded(client, store, path, header, status):
+    """A body that is not the bytes themselves is refused: they would be stored coded."""
+    name, value = header
+    got = client.simulate_put(path, body=CONTENT, headers={**WRITER, name: value})
+    assert (got.status_code, files_below(store.root)) == (status, [])
+
+
+def test_full_disk_under_a_name(store, monkeypatch):
+    """A disk that has no room for a name is told as such, too."""
+    service = Service(store, Tree(store), Tokens([TOKEN]), largest=1 << 20, keep_free=0)
+    monkeypatch.setattr(Path, "symlink_to", _no_space)
+    client = testing.TestClient(create_app(service))
+    assert client.simulate_put(SCRIPTS_FILE, body=CONTENT, headers=WRITER).status_code == 507
+    assert client.simulate_get(SCRIPTS_FILE).status_code == 404
+
+
+def test_name_that_no_file_system_takes(tmp_path):
+    """A path of allowed parts can be too long as a whole: 422, and nothing is left."""
+    store = DirectoryStore(tmp_path.joinpath(*["d" * 200] * 4))
+    service = Service(store, Tree(store), Tokens([TOKEN]), largest=1 << 20, keep_free=0)
+    client = testing.TestClient(create_app(service))
+    at, path = f"/A set/{TIME}", "/".join(["x" * 200] * 17)
+    assert client.simulate_put(BLOB, body=CONTENT, headers=WRITER).status_code == 201
+    got = client.simulate_put(at, json={"files": {path: DIGEST}}, headers=WRITER)
+    assert got.status_code == 422
+    assert client.simulate_put(f"{at}/{path}", body=CONTENT, headers=WRITER).status_code == 422
+    assert client.simulate_get(f"{at}/").status_code == 404
+
+
 def test_full_disk(store, monkeypatch):
     """A disk that fills up under an upload is told as such."""
     monkeypatch.setattr(os, "fsync", _no_space)
@@ -93,7 +129,7 @@ def test_full_disk(store, monkeypatch):
     assert (got.status_code, files_below(store.root)) == (507, [])
 
 
-def _no_space(_descriptor):
+def _no_space(*_anything):
     raise OSError(28, "No space left on device")
 
 
