@@ -175,26 +175,31 @@ class DoubleMap:
 
     def texts(self, limit: int | None) -> list[bytes]:
         """``DoubleMap:`` and a line each, of each edit; at least *limit* + 1 bytes of them."""
-        columns = [(f"{name}: ", self._table.numbers(name)) for name in self._names(limit)]
         texts = [b"DoubleMap:\n"] * len(self._table.edits)
-        for label, (numbers, is_whole) in columns:
-            assert is_whole, label
-            lines = [label + c_float(number, "%g") + "\n" for number in numbers.tolist()]
+        for name in self._names(limit):
+            numbers, is_whole = self._table.numbers(name)
+            lines = [f"{name}: {c_float(number, '%g')}\n" for number in numbers.tolist()]
+            if not is_whole:
+                there = self._table.presence(name)
+                lines = [line * has for line, has in zip(lines, there, strict=True)]
             texts = [text + line.encode() for text, line in zip(texts, lines, strict=True)]
         return texts
 
     def _names(self, limit: int | None) -> list[str]:
         """
-        The names in order: all, or the first ones whose lines exceed a limit.
+        The names in order: all, or the first ones whose lines exceed a limit in every edit.
 
         Names begin with their column's name, so those before the next column's are settled.
         """
         found: list[str] = []
+        whole: list[str] = []
         for name, column in sorted(self._table.columns.items()):
-            settled = sum(len(each) for each in found if each < name)
+            settled = sum(len(each) for each in whole if each < name)
             if limit is not None and settled > limit:
                 break
-            found += _names_seen(name, column)
+            seen = _names_seen(name, column)
+            found += seen
+            whole += [each for each in seen if self._table.numbers(each)[1]]
         return sorted(found)
 
 

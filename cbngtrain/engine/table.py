@@ -160,6 +160,15 @@ class Table:
         is_whole = None not in values
         return np.array([value or 0.0 for value in values], np.float64), is_whole
 
+    def presence(self, name: str) -> list[bool]:
+        """Return which edits have the number that `numbers` gives under a name."""
+        column = self.columns.get(name.removesuffix("_size"))
+        if isinstance(column, WordSets) and name not in self.columns:
+            return list(map(bool, column.is_there))
+        if isinstance(column, Deferred) and name not in self.columns:
+            return [isinstance(each, bytes) for each in self.optional(name.removesuffix("_size"))]
+        return [self._number(name, index) is not None for index in range(len(self.edits))]
+
     def _lengths(self, name: str) -> tuple[Doubles, bool]:
         """How long texts are, or how many distinct words sets have; and whether all edits do."""
         column = self.columns.get(name)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cbngtrain.engine.configuration import Block
+from cbngtrain.engine.dumps import DoubleMap
 from cbngtrain.engine.edits import Edit
 from cbngtrain.engine.errors import FormatError
 from cbngtrain.engine.features import MODULES
@@ -56,4 +57,19 @@ def test_all_words_are_in_a_delta():
         {b"a": 1, b"b": 0, b"c": 1, b"d": -3},
         {b"y": -2},
         {b"x": 0},
+    ]
+
+
+@pytest.mark.parametrize("limit", [None, 10**9, 12], ids=["none", "huge", "small"])
+def test_dumped_numbers_of_edits_that_differ(limit: int | None):
+    """What an edit has not is not dumped for it; to a limit, each edit's first lines are."""
+    edits = [Edit({"editid": b"%d" % i}, PATH, 0) for i in range(2)]
+    columns = {"here": [b"abc", None], "number": np.array([1.0, 2.0]), "often": [4, None]}
+    table = Table(PATH, edits, dict(columns))  # type: ignore[arg-type]  # what a test gives
+
+    texts = DoubleMap(table).texts(limit)
+
+    assert texts == [
+        b"DoubleMap:\nhere_size: 3\nnumber: 1\noften: 4\n",
+        b"DoubleMap:\nnumber: 2\n",
     ]
