@@ -568,18 +568,19 @@ def test_quota_that_others_use_up_is_waited_for(stage: Stage):
 def test_refusal_for_want_of_quota_is_waited_out(stage: Stage):
     """A 403 that says `exceeded quota` is no failure and costs no try."""
     inputs = stage.inputs()
-    stage.cluster.play = stage.succeed(STEP, inputs)
-    dispatcher = stage.dispatcher()
-    run_and_remember = threading.Thread(target=run, args=(dispatcher, STEP, inputs))
-    stage.cluster.create({"metadata": {"name": "somebody-s"}, "spec": {"containers": [{}]}})
-    stage.cluster.fail(1, 403, path="resourcequotas")  # so that only the refusal tells
     stage.cluster.quota = {"pods": "1"}
-    run_and_remember.start()
+    stage.cluster.create({"metadata": {"name": "somebody-s"}, "spec": {"containers": [{}]}})
+    stage.cluster.play = stage.succeed(STEP, inputs)  # of the step's pod, not of somebody's
+    stage.cluster.fail(1, 403, path="resourcequotas")  # so that only the refusal tells
+    thread = threading.Thread(target=run, args=(stage.dispatcher(), STEP, inputs))
+    thread.start()
     wait_until(lambda: any("POST" in asked for asked in stage.cluster.requests))
-    stage.cluster.remove("somebody-s")
-    run_and_remember.join(10)
+    assert len(stage.cluster.created) == 1
 
-    assert not run_and_remember.is_alive()
+    stage.cluster.remove("somebody-s")
+    thread.join(10)
+
+    assert not thread.is_alive()
     assert len(stage.cluster.created) == 2
 
 
