@@ -81,17 +81,16 @@ class Place:
         return path
 
     def run(
-        self, chain: str, *, edits: str = "edits.xml", conf: str = "conf", seconds: float = 120
+        self, chain: str, *, edits: str = "edits.xml", conf: str = "conf", cpu_seconds: int = 120
     ) -> "subprocess.CompletedProcess[str]":
-        """Run edits through a chain, as on the command line."""
-        command = [sys.executable, "-m", "cbngtrain.engine", "cluebotng"]
+        """Run edits through a chain, as on the command line; what takes too long is killed."""
+        command = ["prlimit", f"--cpu={cpu_seconds}", sys.executable, "-m", "cbngtrain.engine"]
         return subprocess.run(
-            [*command, "-c", conf, "-m", chain, "-f", edits],
+            [*command, "cluebotng", "-c", conf, "-m", chain, "-f", edits],
             cwd=self.path,
             capture_output=True,
             text=True,
             check=False,
-            timeout=seconds,
         )
 
     def outputs(self) -> list[str]:
