@@ -35,6 +35,7 @@ LARGEST_LOG = 64 << 20  # bytes of a pod's log that are read
 
 POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
+_EVENTS = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
 _LOST = (urllib3.exceptions.HTTPError, OSError)
 _LONGEST_PAUSE = 15.0  # seconds between two tries
 
@@ -147,10 +148,11 @@ class Cluster:
             )
             with closing(answer):
                 for line in _lines(answer):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        raise WatchExpired(f"{what}: {event['object'].get('message')}")
-                    yield event["type"], event["object"]
+                    event = _json(line, what)
+                    kind, told = event.get("type"), event.get("object") or {}
+                    if kind not in _EVENTS:
+                        raise WatchExpired(f"{what}: {kind}: {told.get('message')}")
+                    yield kind, told
 
     def log(self, name: str, seconds: int | None = None, *, follow: bool) -> Iterator[bytes]:
         """
@@ -309,12 +311,15 @@ def _client(kubeconfig: str) -> tuple[Any, str]:
 
 def _lines(answer: Any) -> Iterator[bytes]:
     """Yield the lines of an answer as they come, without their ends."""
-    rest = b""
+    rest: list[bytes] = []  # of a line whose end has not come yet, perhaps for many MB
     for piece in answer.stream(amt=None, decode_content=False):
-        *lines, rest = (rest + piece).split(b"\n")
-        yield from lines
-    if rest:
-        yield rest
+        first, *others = piece.split(b"\n")
+        rest.append(first)
+        for other in others:
+            yield b"".join(rest)
+            rest = [other]
+    if any(rest):
+        yield b"".join(rest)
 
 
 def _json(body: bytes, what: str) -> Json:

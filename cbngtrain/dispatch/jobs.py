@@ -157,6 +157,7 @@ class JobDispatcher:
     ) -> Verdict | None:
         """Have a job run *step* once; return why there is no record, or None where there is."""
         name = pod_name(step, key)
+        known |= ended_pods(self._log(step, name))  # of earlier jobs of that name
         there = self._looked(step, key, name)
         if isinstance(there, Job) and key in there.command and not there.has_ended:
             log.info("%s: attaching to job %s, which runs already", step.name, name)
@@ -165,7 +166,7 @@ class JobDispatcher:
         chain = self._durations.chain(step)
         with self._slots.turn(step, need, chain, lambda: self._go_on(step)):
             self._pace.deadline.admit(step, self._durations.known(step))
-            known |= ended_pods(self._log(step, name))  # of earlier jobs of that name
+            known |= ended_pods(self._log(step, name))  # of those while it waited for its turn
             if not self._has_started(step, key, inputs, need):
                 return None
             return self._outcome(step, key, name, known)

@@ -112,6 +112,7 @@ class PodLog:
         since = int(time.monotonic() - self._heard) + OVERLAP if self._last else None
         for stamped in self._cluster.log(self._pod, since, follow=True):
             at, _, line = stamped.partition(b" ")
+            at = at.rstrip(b"Z")  # a fraction of a second may lack its last zeros: 9.66 < 9.6601
             if at < self._last or (at == self._last and line in self._seen):
                 continue
             if at != self._last:

@@ -186,7 +186,8 @@ class PodDispatcher:
                          need.memory, need.cpu)  # fmt: skip
                 self._reflector.note(pod)
                 return pod
-            if there is None:
+            if there is None:  # it has just gone; or the quota was being changed, which is 409 too
+                self._pause(self._pace.look)
                 continue
             if fingerprint_of_pod(there) != key:
                 raise DispatchError(
@@ -219,7 +220,8 @@ class PodDispatcher:
         try:
             return self._attendant.outcome(step, key, pod, when_ended)
         finally:
-            self._attended.pop(name, None)
+            if not self._is_stopping:  # else it goes on, and `leave` tells of it
+                self._attended.pop(name, None)
 
     # Deciding
 

@@ -1,9 +1,10 @@
 """
 Step → the bash that a pod runs.
 
-Pure: the text is made of the step's own values, each quoted, and of ``step.sh``, which never
-changes from step to step. It is run as ``bash -c SCRIPT``, needs bash, coreutils and curl, finds
-the token of the file service in ``FILE_API_KEY``, and leaves log, blobs and record in the store.
+Pure: the text is made of the step's own values, each quoted, and of ``canonical.sh`` and
+``step.sh``, which never change from step to step. It is run as ``bash -c SCRIPT``, needs bash,
+coreutils and curl, finds the token of the file service in ``FILE_API_KEY``, and leaves log, blobs
+and record in the store.
 
 It ends with one of the exit codes below and tells, as one JSON object on its last line after
 ``cbngtrain:``, and in the file that ``CBNG_TERMINATION_LOG`` names::
@@ -31,7 +32,10 @@ KILLED = 137  # 128 + SIGKILL
 
 PATIENCE = 120  # seconds that one request may wait between its tries, as in http_store.py
 
-_BODY = Path(__file__).with_name("step.sh").read_text(encoding="utf-8")
+_BODY = "".join(
+    Path(__file__).with_name(name).read_text(encoding="utf-8")
+    for name in ("canonical.sh", "step.sh")
+)
 
 _CLEARED = ("data", "edits.xml", "trialreport")
 """Where the core reads and writes: the core's image comes with models of its own."""

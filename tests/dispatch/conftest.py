@@ -1,6 +1,7 @@
 """One step whose command is its input, for pods of a fake cluster and of a real one."""
 
 import logging
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -149,6 +150,19 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     for dispatcher in made.dispatchers:
         dispatcher.kill()
     cluster.stop()
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path) -> str:
+    """A PATH on which there are bash, coreutils and curl, and nothing else."""
+    path = tmp_path / "bare"
+    path.mkdir()
+    owned = subprocess.run(
+        ["dpkg", "-L", "coreutils"], check=True, capture_output=True, text=True
+    ).stdout.split()
+    for program in (*(each for each in owned if "/bin/" in each), "/bin/bash", "/usr/bin/curl"):
+        (path / Path(program).name).symlink_to(program)
+    return str(path)
 
 
 def key_of(pod: Json) -> str:

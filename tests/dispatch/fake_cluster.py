@@ -113,6 +113,14 @@ class FakeCluster:
             self._epoch += 1
             self._changed.notify_all()
 
+    def babble(self) -> None:
+        """Send all watches something that is no event of a pod."""
+        with self._changed:
+            self._version += 1
+            self._events.append((self._version, "ODD", {"metadata": {"labels": {
+                "app.kubernetes.io/part-of": "cbngtrain"}}}))  # fmt: skip
+            self._changed.notify_all()
+
     def compact(self) -> None:
         """Forget what has happened: watches from before are answered 410."""
         with self._changed:
@@ -163,10 +171,10 @@ class FakeCluster:
                 self._note("DELETED", name)
                 del self._pods[name]
 
-    def log(self, name: str, *lines: str) -> None:
-        """It prints."""
+    def log(self, name: str, *lines: str, at: str = "") -> None:
+        """It prints, at a given time perhaps."""
         with self._changed:
-            stamps = (f"{_now(digits=9)} {line}\n".encode() for line in lines)
+            stamps = (f"{at or _now(digits=9)} {line}\n".encode() for line in lines)
             self._logs.setdefault(name, []).extend(stamps)
             self._changed.notify_all()
 

@@ -39,6 +39,12 @@ CHAIN = RECIPES[: RECIPES.index(TRIAL) + 1]
 ENGINE = ROOT / "cbngtrain" / "engine"
 SOURCE = fingerprint_of({"source": "of the tests"})  # what made the edit sets
 
+WELL = (
+    "printf '0 _EDIT_TOTALS\\n0 a\\n1 _EDIT_TOTALS\\n' >data/main_bayes_train.dat\n"
+    "printf '0 _EDIT_TOTALS\\n' >data/two_bayes_train.dat\necho done"
+)
+"""What a core does that has nothing to complain about, as a step of the training words."""
+
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # noqa: TID251 - a test's own
 
 

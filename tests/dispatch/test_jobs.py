@@ -44,15 +44,11 @@ from cbngtrain.step import Fingerprint, Made
 from cbngtrain.toolforge_api import ToolforgeApi
 from tests.conftest import Site, wait_until
 from tests.dispatch.jobs_standin import JOBS, TOOL, JobsStandin, jobs_standin
-from tests.dispatch.places import Pod, engine_workspace, recipe, step_of
+from tests.dispatch.places import WELL, Pod, engine_workspace, recipe, step_of
 from tests.web.conftest import TOKEN, Running, serving
 
 IMAGE = Image.parse(f"tools-harbor.wmcloud.org/tool-cluebotng/core:latest@sha256:{'1' * 64}")
 STEP = step_of(recipe("bayes_train"))
-WELL = (
-    "printf '0 _EDIT_TOTALS\\n0 a\\n1 _EDIT_TOTALS\\n' >data/main_bayes_train.dat\n"
-    "printf '0 _EDIT_TOTALS\\n' >data/two_bayes_train.dat\necho done"
-)
 
 QUICK = JobPace(look=0.02, poll=0.05, store=0.2, deaf=3, gone=5, logs=0.2, quota=0.1, again=0.01)
 
@@ -319,6 +315,30 @@ def test_end_of_an_earlier_job_is_not_taken_for_this_one(trainer: Trainer):
     assert trainer.has_record
 
 
+@pytest.mark.slow
+def test_end_of_an_earlier_job_is_not_taken_for_one_that_was_attached_to(trainer: Trainer):
+    """Whoever attaches knows the ends of earlier jobs for what they are, too."""
+    trainer.pod.program("cluebotng", "exit 3")
+    with pytest.raises(StepFailed):
+        trainer.run()
+    go = waiting(trainer.pod)
+    first, second = trainer.dispatcher(), trainer.dispatcher()
+    inputs = trainer.pod.inputs(trainer.step)
+    made = functools.partial(threading.Thread, target=quiet, daemon=True)
+    made(args=(first, trainer, inputs)).start()
+    wait_until(lambda: len(trainer.standin.made) == 2)
+    first.kill()
+    thread = made(args=(second, trainer, inputs))
+    thread.start()
+    wait_until(lambda: bool(second._attended))
+    trainer.standin.drop(trainer.name)
+    wait_until(lambda: len(trainer.standin.made) == 3)
+    go.touch()
+    thread.join(20)
+
+    assert trainer.has_record
+
+
 def test_job_of_that_name_that_is_not_ours(trainer: Trainer):
     """A job with another command is never touched."""
     trainer.standin.begin(
@@ -362,7 +382,7 @@ def test_lost_answer_to_the_making_of_a_job(trainer: Trainer):
 def test_api_that_stays_away(trainer: Trainer):
     """After a while the step is not waited for any more; its job goes on."""
     trainer.pace = replace(QUICK, deaf=0.2)
-    trainer.standin.fail("GET", trainer.name, *[404], *[503] * 1000)
+    trainer.standin.fail("GET", f"/jobs/{trainer.name}", 404, *[503] * 1000)
     waiting(trainer.pod)
 
     with pytest.raises(DispatchError, match="its job goes on, and the next build finds it"):

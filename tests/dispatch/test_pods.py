@@ -472,6 +472,23 @@ def test_watch_that_is_cut_is_begun_again(stage: Stage):
     assert len(stage.cluster.created) == 1
 
 
+def test_watch_that_tells_nonsense_is_begun_again(stage: Stage):
+    """An event of no kind that is known says nothing of a pod."""
+    inputs = stage.inputs()
+    play = stage.succeed(STEP, inputs)
+
+    def babble(cluster: FakeCluster, pod: Json) -> None:
+        cluster.run(pod["metadata"]["name"])
+        cluster.babble()
+        play(cluster, pod)
+
+    stage.cluster.play = babble
+
+    run(stage.dispatcher(pace=replace(BRISK, poll=60)), STEP, inputs)
+
+    assert len(stage.cluster.created) == 1
+
+
 @pytest.mark.parametrize("how", ["event", "status"])
 def test_version_that_is_too_old_is_listed_anew(how: str, stage: Stage):
     """410, as an event or as an answer: list again."""
@@ -547,6 +564,17 @@ def test_refusal_by_the_api_is_told_at_once(stage: Stage):
 # Quota
 
 
+def test_quota_that_is_just_being_changed_is_asked_again(stage: Stage):
+    """A 409 about the quota, as when many pods are made at once, is not one about the name."""
+    inputs = stage.inputs()
+    stage.cluster.play = stage.succeed(STEP, inputs)
+    stage.cluster.fail(3, 409, method="POST")
+
+    run(stage.dispatcher(), STEP, inputs)
+
+    assert len(stage.cluster.created) == 1
+
+
 def test_quota_that_others_use_up_is_waited_for(stage: Stage):
     """Not a failure: when somebody's pod ends, the step has its turn."""
     inputs = stage.inputs()
@@ -620,10 +648,11 @@ def test_stopping_leaves_pods_running(stage: Stage):
 def test_second_interrupt_deletes_the_pods(stage: Stage, capsys: pytest.CaptureFixture[str]):
     """Who presses Ctrl-C twice means it."""
     dispatcher = stage.dispatcher()
-    running(stage, dispatcher, stage.inputs())
+    said = running(stage, dispatcher, stage.inputs())
 
     dispatcher.interrupt()
     dispatcher.kill()
+    wait_until(lambda: bool(said))
     dispatcher.interrupt()
     dispatcher.leave()
 
