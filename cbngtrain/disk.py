@@ -46,6 +46,11 @@ def replace_link(path: Path, goal: str) -> None:
     sync(path.parent)
 
 
+def is_within(path: Path, directory: Path) -> bool:
+    """Return whether *path*, there or not, is in *directory* once all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(directory))
+
+
 def read_json(path: Path) -> Any:
     """
     Return the JSON value in *path*, or None if there is no such file or it holds no JSON.
@@ -77,7 +82,8 @@ def told(what: str, *but: type[OSError]) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, (FileNotFoundError, *but)):
             raise
-        raise StoreError(f"{what}: {error.strerror or error} ({error.filename})") from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise StoreError(f"{what}: {error.strerror or error}{where}") from error
 
 
 def is_there(path: Path, size: int | None = None) -> bool:

@@ -22,6 +22,7 @@ from typing import Any, Self
 from cbngtrain.blobs import Blobs
 from cbngtrain.disk import (
     is_there,
+    is_within,
     part_in,
     read_json,
     renew,
@@ -104,8 +105,8 @@ class Instances:
 
     def instance(self, target: str, name: str) -> Instance | None:
         """Return the instance, if there is one with an ``instance.json``."""
-        value = read_json(self.folder(target) / name / "instance.json")
-        if value is None:
+        path = self.folder(target) / name / "instance.json"
+        if not is_within(path, self.root) or (value := read_json(path)) is None:
             return None
         try:
             return replace(
@@ -124,6 +125,8 @@ class Instances:
                 f"{instance.name!r} cannot name an instance; a UTC time can: YYYY-mm-dd HH:MM:SS"
             )
         folder = self.folder(instance.target)
+        if not is_within(folder / instance.name, self.root):
+            raise InstanceConflict(f"{instance.target}/{instance.name} leads out of the store")
         with told(f"{instance.target}/{instance.name} cannot be published"):
             self._publish(folder, instance)
             self._move_latest(folder)
@@ -186,12 +189,8 @@ class Instances:
                 self._link_to_blob(aside / path, folder / instance.name / path, blob)
             write(aside / "instance.json", _pretty(instance.to_json()))
             sync(aside)
-            aside.rename(folder / instance.name)
-            sync(folder)
-        except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-                raise
-            self._refuse_other(instance)
+            if not _renamed(aside, folder / instance.name):
+                self._refuse_other(instance)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -222,6 +221,18 @@ class Instances:
         """
         while (newest := _newest(folder)) and newest != _goal(folder / "latest"):
             replace_link(folder / "latest", newest)
+
+
+def _renamed(aside: Path, place: Path) -> bool:
+    """Give the folder *aside* its *place*; return False if that is taken."""
+    try:
+        aside.rename(place)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            raise
+        return False
+    sync(place.parent)
+    return True
 
 
 def _goal(alias: Path) -> str | None:

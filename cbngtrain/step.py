@@ -37,7 +37,9 @@ INSTANCE = re.compile(
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RESERVED = frozenset({"cas", "ac", "_", "latest", "production", "instance.json", ""})
 _LONGEST = 200  # bytes of a part of a name; file systems allow 255
-_CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, surrogate, line and paragraph separators
+_DEEPEST = 10  # parts of an edit set's name
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line, paragraph
+_JOINERS = frozenset("\u200c\u200d")  # of category Cf, which words of some scripts need
 _ARTIFACT = re.compile(r"(?![.])[A-Za-z0-9._-]+(/(?![.])[A-Za-z0-9._-]+)*")
 
 
@@ -59,15 +61,27 @@ def problem_with_target(name: str) -> str | None:
 
     A ``/`` makes a folder; each part must be a file name that cannot be taken for anything else.
     """
-    for part in name.split("/"):
+    parts = name.split("/")
+    for part in parts:
         if part in _RESERVED or INSTANCE.fullmatch(part):
             return f"its part {part!r} has a meaning of its own in the store"
-        if any(unicodedata.category(character) in _CONTROL for character in part):
-            return f"its part {part[:40]!r} holds control characters"
-        if len(part.encode()) > _LONGEST:
-            return f"its part {part[:20]!r}… is longer than {_LONGEST} bytes"
-        if part.startswith("."):
-            return f"its part {part!r} begins with a dot"
+        if problem := problem_with_part(part):
+            return problem
+    return f"it has more than {_DEEPEST} parts" if len(parts) > _DEEPEST else None
+
+
+def problem_with_part(part: str) -> str | None:
+    """
+    Return why *part* cannot be a file's name in the store, or None where it can.
+
+    Characters that are not seen could make it look like another.
+    """
+    if not part or part.startswith("."):
+        return f"its part {part[:40]!r} is empty or begins with a dot"
+    if any(unicodedata.category(each) in _UNSEEN and each not in _JOINERS for each in part):
+        return f"its part {part[:40]!r} holds control characters, or others that are not seen"
+    if len(part.encode()) > _LONGEST:
+        return f"its part {part[:20]!r}… is longer than {_LONGEST} bytes"
     return None
 
 

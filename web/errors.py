@@ -27,7 +27,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 def wants_html(req: falcon.Request) -> bool:
     """Return whether who asks would rather read a page than JSON; tools that take all get JSON."""
     accept = req.get_header("Accept") or ""
-    if "text/html" not in accept and "application/xhtml+xml" not in accept:
+    if "text/html" not in accept and "text/*" not in accept:
         return False
     return req.client_prefers(("text/html", "application/json")) == "text/html"
 
@@ -37,7 +37,7 @@ def serialise(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErro
     told = {
         "type": "about:blank",
         "status": error.status_code,
-        "title": error.title or error.status,
+        "title": str(error.title or error.status).removeprefix(f"{error.status_code} "),
         "detail": error.description or "",
     }
     told |= getattr(error, "more", {})
@@ -60,12 +60,21 @@ def problem(error: falcon.HTTPError, **more: object) -> falcon.HTTPError:
 def add_handlers(app: "falcon.App[falcon.Request, falcon.Response]") -> None:
     """Say what each of our errors is in HTTP."""
     app.set_error_serializer(serialise)
+    app.add_error_handler(falcon.HTTPMethodNotAllowed, _method_not_allowed)
     app.add_error_handler(StoreError, _store_error)
     app.add_error_handler(BlobNotFound, _blob_not_found)
     app.add_error_handler(DigestMismatch, _digest_mismatch)
     app.add_error_handler(InstanceConflict, _conflict)
     app.add_error_handler(FormatError, _format_error)
     app.add_error_handler(Exception, _bug)
+
+
+def _method_not_allowed(
+    _req: falcon.Request, _resp: falcon.Response, error: falcon.HTTPError, _params: object
+) -> None:
+    taken = dict(error.headers or {}).get("Allow")
+    error.description = f"this address takes {taken}"
+    raise error
 
 
 def _blob_not_found(

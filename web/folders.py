@@ -42,7 +42,7 @@ class Folder:
         if not self._service.tree.is_folder(at) and path:
             raise _NOTHING
         if path and not path.endswith("/"):
-            raise falcon.HTTPPermanentRedirect(asked.url + "/")
+            raise falcon.HTTPPermanentRedirect(asked.url + "/" + _query(req))
         self._show(req, resp, at)
 
     on_head = on_get
@@ -93,7 +93,7 @@ class Folder:
                 title="No instance", description="files go to /{target}/{YYYY-mm-dd HH:MM:SS}/…"
             )
         elif at.path:
-            self._take(req, resp, at)
+            self._take(req, resp, at, path)
         else:
             self._publish(req, resp, at)
 
@@ -103,11 +103,12 @@ class Folder:
         at = self._address(path)
         if not INSTANCE.fullmatch(at.instance) or not at.path:
             raise falcon.HTTPMethodNotAllowed(["GET", "HEAD", "PUT"])
-        self._take(req, resp, at)
+        self._take(req, resp, at, path)
 
-    def _take(self, req: falcon.Request, resp: falcon.Response, at: Address) -> None:
+    def _take(self, req: falcon.Request, resp: falcon.Response, at: Address, path: str) -> None:
         """Take one file."""
-        if problem := problem_with_file(at.path):
+        problem = "it ends with a slash" if path.endswith("/") else problem_with_file(at.path)
+        if problem:
             raise falcon.HTTPUnprocessableEntity(title="Not a file's name", description=problem)
         received, _ = self._service.store.receive(self._service.upload(req))
         is_new = self._service.tree.put(at, received)
@@ -158,6 +159,11 @@ class Home:
     on_head = on_get
 
 
+def _query(req: falcon.Request) -> str:
+    """Return the query of *req* as it stands behind a path."""
+    return f"?{req.query_string}" if req.query_string else ""
+
+
 def _instance(at: Address, value: Any) -> Instance:
     """Return the instance that *value* describes. Raises 400 or 422."""
     if not isinstance(value, dict) or not isinstance(value.get("files"), dict):
@@ -165,8 +171,10 @@ def _instance(at: Address, value: Any) -> Instance:
             title="No instance", description='send {"files": {path: digest}, …}'
         )
     files = _digests(value["files"])
+    folders = {path[:i] for path in files for i, each in enumerate(path) if each == "/"}
     for path in files:
-        if problem := problem_with_file(path):
+        problem = "it is a folder's, too" if path in folders else problem_with_file(path)
+        if problem:
             raise falcon.HTTPUnprocessableEntity(
                 title="Not a file's name", description=f"{path[:80]!r}: {problem}"
             )

@@ -26,7 +26,7 @@ ROUTE = "cbng.route"
 """Where a request's route is kept for who counts it, in its WSGI environment."""
 
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"})
-_COUNTED_FOR = 60  # seconds for which the number of blobs is not counted again
+_SHARE = 0.02  # of the time, at most, goes into counting blobs; until then the last number stands
 
 _PROCESS = [os.getpid()]
 os.register_at_fork(after_in_child=lambda: _PROCESS.__setitem__(0, os.getpid()))
@@ -77,22 +77,24 @@ class _StoreCollector(Collector):
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._counted: tuple[float, dict[str, int]] = (-_COUNTED_FOR, {})
+        self._counted: dict[str, int] = {}
+        self._next = 0.0  # when it is counted again
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        counted = self._counts()
-        for kind in ("blobs", "records"):
-            yield GaugeMetricFamily(f"cbng_{kind}", f"Number of {kind}", value=counted[kind])
+        for kind, number in self._counts().items():
+            yield GaugeMetricFamily(f"cbng_{kind}", f"Number of {kind}", value=number)
         free = shutil.disk_usage(self._root).free
         yield GaugeMetricFamily("cbng_disk_free_bytes", "Free bytes of the disk", value=free)
 
     def _counts(self) -> dict[str, int]:
-        """Return how many blobs and records there are, as of a minute ago at most."""
-        at, counted = self._counted
-        if time.monotonic() - at >= _COUNTED_FOR:
-            counted = {"blobs": _files(self._root / "cas"), "records": _files(self._root / "ac")}
-            self._counted = (time.monotonic(), counted)
-        return counted
+        """Return how many blobs and records there are, or were a moment ago."""
+        began = time.monotonic()
+        if began >= self._next:
+            kinds = {"blobs": "cas", "records": "ac"}
+            self._counted = {kind: _files(self._root / name) for kind, name in kinds.items()}
+            ended = time.monotonic()
+            self._next = ended + (ended - began) / _SHARE
+        return self._counted
 
 
 def _files(directory: Path) -> int:

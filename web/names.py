@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from cbngtrain.errors import FormatError
-from cbngtrain.step import INSTANCE, problem_with_target
+from cbngtrain.step import INSTANCE, problem_with_part, problem_with_target
 
 ALIASES = frozenset({"latest", "production"})
 """What may stand for an instance's name."""
 
-_LONGEST = 200  # bytes of a part of a name, as for targets
-_DEEPEST = 20  # parts of a path
+_DEEPEST = 20  # parts of a path in an instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,34 +51,27 @@ def address(path: str) -> Address:
         FormatError: It cannot name anything in a store.
     """
     parts = path.split("/") if path else []
-    if len(parts) > _DEEPEST:
-        raise FormatError(path[:80], "", f"has more than {_DEEPEST} parts")
     at = next((i for i, part in enumerate(parts) if _is_instance(part)), len(parts))
-    found = Address("/".join(parts[:at]), "".join(parts[at : at + 1]), "/".join(parts[at + 1 :]))
-    problem = _problem(parts) or (problem_with_target(found.target) if parts else None)
+    target, below = "/".join(parts[:at]), parts[at + 1 :]
+    problem = (problem_with_target(target) if parts else None) or _problem(below)
     if problem:
         raise FormatError(path[:80], "", problem)
-    return found
+    return Address(target, "".join(parts[at : at + 1]), "/".join(below))
 
 
 def _is_instance(part: str) -> bool:
     return part in ALIASES or INSTANCE.fullmatch(part) is not None
 
 
-def _problem(parts: list[str]) -> str | None:
-    """Return why one of *parts* cannot be a file's name here."""
-    for part in parts:
-        if not part or part.startswith(".") or not part.isprintable():
-            return f"its part {part[:80]!r} is empty, begins with a dot or holds control characters"
-        if len(part.encode()) > _LONGEST:
-            return f"its part {part[:20]!r}… is longer than {_LONGEST} bytes"
-    return None
-
-
 def problem_with_file(path: str) -> str | None:
     """Return why *path* cannot be a file's path in an instance, or None where it can."""
     if path == "instance.json" or path.startswith("instance.json/"):
         return "instance.json is written by publishing alone"
-    if path.count("/") >= _DEEPEST:
-        return f"it has more than {_DEEPEST} parts"
     return _problem(path.split("/"))
+
+
+def _problem(parts: list[str]) -> str | None:
+    """Return why *parts* cannot be a path in an instance."""
+    if len(parts) > _DEEPEST:
+        return f"it has more than {_DEEPEST} parts"
+    return next(filter(None, map(problem_with_part, parts)), None)

@@ -4,8 +4,6 @@ The store's keyspaces over HTTP: blobs, records, heads, builds.
 Each responder translates a request to a call of the store, and its answer to a status.
 """
 
-import base64
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +12,9 @@ import falcon
 
 from cbngtrain.disk import read_json
 from cbngtrain.errors import BlobNotFound
-from cbngtrain.step import Digest, Fingerprint, Record, canonical_json, digest
+from cbngtrain.step import Digest, Fingerprint, Record, digest
 from web.errors import problem
-from web.files import CHANGING, IMMUTABLE, File, send
+from web.files import IMMUTABLE, File, send, send_json
 from web.service import Service
 from web.uploads import Upload, json_value
 
@@ -94,7 +92,7 @@ class RecordOf:
             raise falcon.HTTPNotFound(
                 title="No record", description=f"no valid record has the fingerprint {key}"
             )
-        _answer_json(req, resp, record.to_json())
+        send_json(req, resp, record.to_json())
 
     on_head = on_get
 
@@ -155,7 +153,7 @@ class Head:
         """Send the head."""
         if not (head := self._service.store.head(slug)):
             raise falcon.HTTPNotFound(title="No head", description=f"{slug} was never complete")
-        _answer_json(req, resp, head)
+        send_json(req, resp, head)
 
     on_head = on_get
 
@@ -176,7 +174,7 @@ class BuildSummary:
         path = self._service.store.root / "builds" / f"{build}.json"
         if (summary := read_json(path)) is None:
             raise falcon.HTTPNotFound(title="No summary", description=f"no build is called {build}")
-        _answer_json(req, resp, summary)
+        send_json(req, resp, summary)
 
     on_head = on_get
 
@@ -191,16 +189,3 @@ def _object(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise falcon.HTTPBadRequest(title="No object", description="send a JSON object")
     return value
-
-
-def _answer_json(req: falcon.Request, resp: falcon.Response, value: object) -> None:
-    """Answer with *value*, under the ETag of its bytes; it may change, so it is asked again."""
-    text = canonical_json(value)
-    digest = hashlib.sha256(text)
-    tag, raw = f'"{digest.hexdigest()}"', base64.b64encode(digest.digest()).decode()
-    resp.set_headers({"ETag": tag, "Repr-Digest": f"sha-256=:{raw}:", "Cache-Control": CHANGING})
-    if tag in (req.get_header("If-None-Match") or ""):
-        resp.status = falcon.HTTP_304
-        return
-    resp.content_type = falcon.MEDIA_JSON
-    resp.data = text

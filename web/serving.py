@@ -8,10 +8,12 @@ a request does, so the service belongs behind a proxy that buffers.
 """
 
 import gc
+import json
 import mmap
 import os
 import select
 import shutil
+import socket
 import time
 from datetime import timedelta
 from email.utils import formatdate
@@ -49,9 +51,26 @@ control_socket_disable = True  # nobody talks to it, and two services of one use
 def post_worker_init(worker: Any) -> None:
     """Leave what lives for ever out of every search for garbage, and search seldom."""
     _OPEN[worker.age % _SLOTS] = 1
+    for listener in worker.sockets:
+        give_up_the_dead(listener)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
+
+
+def give_up_the_dead(listener: Any) -> None:
+    """
+    Let connections that *listener* takes end two minutes after their client's machine is gone.
+
+    A machine that loses its power or its network says nothing; the thread that waits for the rest
+    of its upload, or for room to send on, would wait for ever, or for a quarter of an hour.
+    """
+    if listener.family in {socket.AF_INET, socket.AF_INET6}:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)  # seconds
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)  # seconds
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000)  # milliseconds
 
 
 def child_exit(_server: Any, worker: Any) -> None:
@@ -115,6 +134,21 @@ def _date(timestamp: float | None = None) -> str:
 
 
 util.http_date = _date
+
+
+def _refuse(line: Any, status: int, reason: str, detail: str) -> None:
+    """Answer what is no request, as every other error is answered (RFC 9457)."""
+    told = {"type": "about:blank", "status": status, "title": reason, "detail": detail}
+    text = json.dumps(told).encode()
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/problem+json\r\n"
+        f"Content-Length: {len(text)}\r\nX-Content-Type-Options: nosniff\r\n"
+        "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    util.write_nonblock(line, head.encode() + text)
+
+
+util.write_error = _refuse
 
 _STDOUT = 1
 _MOMENT = 2  # milliseconds

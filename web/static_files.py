@@ -5,6 +5,8 @@ from importlib.resources import files
 
 import falcon
 
+from web.files import is_known
+
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -19,9 +21,9 @@ class Static:
         """Send the file."""
         if (content := self._files.get(name)) is None:
             raise falcon.HTTPNotFound(title="Not here", description="there is no such file")
-        tag = f'"{hashlib.sha256(content).hexdigest()}"'
-        resp.set_headers({"ETag": tag, "Cache-Control": "public, max-age=600"})
-        if req.get_header("If-None-Match") == tag:
+        digest = hashlib.sha256(content).hexdigest()
+        resp.set_headers({"ETag": f'"{digest}"', "Cache-Control": "public, max-age=600"})
+        if is_known(req, digest):
             resp.status = falcon.HTTP_304
             return
         resp.content_type = _TYPES["." + name.rsplit(".", 1)[-1]]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from cbngtrain.disk import sync, told
+from cbngtrain.disk import is_within, sync, told
 from cbngtrain.errors import BlobNotFound, InstanceConflict
-from cbngtrain.step import INSTANCE, Digest
+from cbngtrain.step import INSTANCE, Digest, problem_with_part
 from cbngtrain.store import DirectoryStore
 from web.names import ALIASES, Address
 
@@ -138,7 +138,7 @@ class Tree:
         """Yield what is in *folder* and may be shown."""
         with os.scandir(folder) as listed:
             for each in listed:
-                if each.name.startswith(".") or not each.name.isprintable():
+                if problem_with_part(each.name):
                     continue
                 named = each.stat(follow_symlinks=False)
                 digest = self._blob(Path(each.path)) if each.is_symlink() else None
@@ -162,7 +162,8 @@ class Tree:
         Give the blob a name in an instance that scripts fill; return whether it is new.
 
         Raises:
-            InstanceConflict: The name has other bytes, or the instance is published.
+            InstanceConflict: The name has other bytes or leads elsewhere, or the instance is
+                published.
             StoreError: The file system refused, as ``__cause__`` tells.
         """
         if self.is_published(at):
@@ -170,6 +171,8 @@ class Tree:
                 f"{at.target}/{at.instance} is published: nothing is added to it"
             )
         link = self.folder(at)
+        if not is_within(link.parent, self._root):
+            raise InstanceConflict(f"{at.path} leads out of the store")
         goal = os.path.relpath(self._store.path(digest), link.parent)
         try:
             with told(f"{at.path:.80} cannot be stored", FileExistsError, NotADirectoryError):

@@ -73,9 +73,11 @@ class Upload:
     def _look(self, coming: int) -> None:
         """Raise 507 unless *coming* bytes leave enough of the disk."""
         existing = next(path for path in (self._root, *self._root.parents) if path.exists())
-        if shutil.disk_usage(existing).free - coming < self._keep_free:
+        free = shutil.disk_usage(existing).free
+        if free - coming < self._keep_free:
             raise falcon.HTTPInsufficientStorage(
-                title="Disk is full", description=f"{self._keep_free} bytes are kept free"
+                title="Disk is full",
+                description=f"{free} bytes are free, of which {self._keep_free} are kept",
             )
 
 

@@ -54,6 +54,35 @@ def test_if_none_match(client, blob, tags, status):
     assert got.content == (CONTENT if status == 200 else b"")
 
 
+def test_policy_of_what_is_known(client, blob):
+    """304 comes with the file's own policy: a cache takes it in place of the one that it kept."""
+    whole, known = (
+        client.simulate_get(blob, headers=headers) for headers in ({}, {"If-None-Match": ETAG})
+    )
+    header = "Content-Security-Policy"
+    assert (known.status_code, known.headers[header]) == (304, whole.headers[header])
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        ("If-Match", ETAG, 200),
+        ("If-Match", f'W/"other", {ETAG}', 200),
+        ("If-Match", "*", 200),
+        ("If-Match", '"other"', 412),
+        ("If-Match", f"W/{ETAG}", 412),
+        ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT", 412),
+        ("If-Unmodified-Since", "{date}", 200),
+        ("If-Unmodified-Since", "today", 200),
+    ],
+)
+def test_preconditions(client, blob, header, value, status):
+    """Who wants these bytes only if they are still the same is not sent others."""
+    date = client.simulate_head(blob).headers["Last-Modified"]
+    got = client.simulate_get(blob, headers={header: value.format(date=date)})
+    assert got.status_code == status
+
+
 @pytest.mark.parametrize(
     ("since", "status"), [("{same}", 304), ("Thu, 01 Jan 1970 00:00:00 GMT", 200), ("today", 200)]
 )
@@ -92,6 +121,14 @@ def test_range_outside(client, blob, asked):
     """A range outside of the file is refused, with the file's size."""
     got = client.simulate_get(blob, headers={"Range": asked})
     assert (got.status_code, got.headers["Content-Range"]) == (416, "bytes */256")
+    assert {"ETag", "Repr-Digest", "Last-Modified"}.isdisjoint(got.headers)  # of the problem's text
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-9", "bytes=999-"])
+def test_head_has_no_ranges(client, blob, asked):
+    """Ranges are defined for GET alone: HEAD tells of the whole."""
+    got = client.simulate_head(blob, headers={"Range": asked})
+    assert (got.status_code, got.headers["Content-Length"]) == (200, "256")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +168,11 @@ def test_no_blob(client):
     [
         ("a.txt", "text/plain; charset=utf-8", "inline"),
         ("ann.log", "text/plain; charset=utf-8", "inline"),
+        ("comparison.md", "text/markdown; charset=utf-8", "inline"),
+        ("metrics.json", "application/json", "inline"),
+        ("main_ann_train.dat", "text/plain; charset=utf-8", "inline"),
+        ("roc.svg", "image/svg+xml", "inline"),
+        ("main_ann.fann", "application/octet-stream", "attachment"),
         ("debug.xml", "application/xml", "inline"),
         ("thresholds.png", "image/png", "inline"),
         ("bayes.db", "application/octet-stream", "attachment"),
@@ -140,7 +182,7 @@ def test_no_blob(client):
 def test_content_type(client, name, kind, shown):
     """A file's type goes by its name; what a browser could run is only saved."""
     path = f"/A set/{TIME}/{name}"
-    client.simulate_put(path, body=b"text", headers=WRITER)
+    client.simulate_put(path, body=b'"text"', headers=WRITER)
     got = client.simulate_get(path)
     assert got.headers["Content-Type"] == kind
     assert got.headers["Content-Disposition"].startswith(shown)

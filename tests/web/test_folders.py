@@ -1,5 +1,6 @@
 """What is published: files, folders, aliases, and what scripts write there."""
 
+import json
 import os
 
 import pytest
@@ -56,6 +57,24 @@ def test_paths_in_an_instance(client, store, put, path):
     got = client.simulate_put(HERE, json={"files": {path: put(b"x")}}, headers=WRITER)
     assert got.status_code == 422
     assert not (store.root / "tree").exists()
+
+
+@pytest.mark.parametrize("other", ["a/b", "a/b/c"])
+def test_file_that_is_a_folder_too(client, store, put, other):
+    """A path cannot be a file and have others below it; nothing of such an instance is left."""
+    files = {"a": put(b"x"), other: put(b"y")}
+    got = client.simulate_put(HERE, json={"files": files}, headers=WRITER)
+    assert (got.status_code, "a folder" in got.json["detail"]) == (422, True)
+    assert not (store.root / "tree").exists()
+
+
+def test_deepest(client, put):
+    """Every path that can be published can be got, however deep edit set and path are."""
+    target, path = "/".join("e" * 10), "/".join("p" * 20)
+    at = f"/{target}/{TIME}"
+    published = client.simulate_put(at, json={"files": {path: put(b"deep")}}, headers=WRITER)
+    assert published.status_code == 201
+    assert client.simulate_get(f"{at}/{path}").text == "deep"
 
 
 def test_surrogates_in_an_instance(client, put):
@@ -141,7 +160,8 @@ def test_file_and_folder(client, path):
     ["/x.txt", "/A set/x.txt", "/A set/latest/x.txt", "/A set/production/x.txt", f"/{TIME}/x.txt",
      f"/cas/{TIME}/x.txt", f"/_/{TIME}/x.txt", f"/A set/{TIME}/.x", f"/A set/{TIME}/a/../x",
      f"/A//set/{TIME}/x", f"/A set/{TIME}/a%00b", f"/A set/{TIME}/{'x' * 201}",
-     f"/A set/{TIME}/instance.json", f"/ac/{TIME}/x", f"/A set/{TIME}/a%0ab"],
+     f"/A set/{TIME}/instance.json", f"/ac/{TIME}/x", f"/A set/{TIME}/a%0ab",
+     f"/A set/{TIME}/folder/"],
 )  # fmt: skip
 def test_where_nothing_is_put(client, store, path):
     """Files are put into dated instances under names that mean nothing else."""
@@ -181,6 +201,38 @@ def test_links_out_of_the_store(client, store, goal, tmp_path):
     assert client.simulate_get(f"/Old/{TIME}/outside/secret").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("link", "below"),
+    [
+        ("Old", f"{TIME}/x.txt"),
+        (f"Old/{TIME}", "x.txt"),
+        (f"Old/{TIME}/sub", "x.txt"),
+        ("Old", TIME),
+        (f"Old/{TIME}", ""),
+    ],
+)
+def test_nothing_is_written_through_links(client, store, put, link, below):
+    """Where a folder is a link out of the store nothing is put, and nothing published."""
+    outside = store.root.with_name("outside")
+    outside.mkdir()
+    place = store.root / "tree" / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(outside)
+    body = json.dumps({"files": {"a.txt": put(b"x")}}).encode()
+    got = client.simulate_put(f"/{link}/{below}", body=body, headers=WRITER)
+    assert (got.status_code, list(outside.iterdir())) == (409, [])
+
+
+def test_instance_that_is_described_elsewhere(client, publish, store, tmp_path):
+    """An instance.json that is a link out of the store describes nothing."""
+    publish()
+    described = store.root / "tree" / HERE[1:] / "instance.json"
+    (tmp_path / "secret.json").write_bytes(described.read_bytes())
+    described.unlink()
+    described.symlink_to(tmp_path / "secret.json")
+    assert client.simulate_get(f"{HERE}/").json["instance"] is None
+
+
 def test_devices(client, store):
     """What is no regular file is not opened, so a pipe holds nobody up."""
     folder = store.root / "tree" / "Old" / TIME
@@ -193,7 +245,8 @@ def test_devices(client, store):
     "path",
     ["/..", "/../heads", "/%2e%2e/heads", "/A%2f..%2f..", "/.production.json", "/A set/.x.part/",
      "/a%00b", "/a%0ab", "/" + "x" * 300, "/nothing", "/nothing/", "/cas", "/cas/", "/ac/",
-     "/heads/", "/_/", f"/nothing/{TIME}/", "/%e2%80%ae", "/" + "a/" * 30, "//etc/passwd"],
+     "/heads/", "/_/", f"/nothing/{TIME}/", "/%e2%80%ae", "/" + "a/" * 30, "//etc/passwd",
+     f"{HERE}//", f"{HERE}//trial/report.txt", f"{HERE}/trial//report.txt"],
 )  # fmt: skip
 def test_where_nothing_is(client, publish, path):
     """Addresses that name nothing, or must not, are not found."""
@@ -216,7 +269,11 @@ def _unquoted(raw):
     return (pieces[0] + rest).decode("latin-1")
 
 
-@pytest.mark.parametrize("name", ["Ünïcode ☃", "50% & more? #1", "日本語", "con", "a'b\"c", "a+b"])
+@pytest.mark.parametrize(
+    "name",
+    ["Ünïcode ☃", "50% & more? #1", "日本語", "con", "a'b\"c", "a+b", "no-break\u00a0space",
+     "zero\u200cwidth", "new \U0001fae9", "dot."],
+)  # fmt: skip
 def test_any_name(client, publish, name):
     """Edit sets may be called what they like; their folder links to what is in it."""
     target = "/" + name.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
@@ -233,6 +290,8 @@ def test_folder_without_slash(client, publish, path):
     got = client.simulate_get(path)
     assert (got.status_code, got.headers["Location"][-1]) == (308, "/")
     assert client.simulate_get(f"{path}/").status_code == 200
+    paged = client.simulate_get(path, params={"page": 2})
+    assert paged.headers["Location"] == got.headers["Location"] + "?page=2"
 
 
 def test_listing(client, publish):
@@ -254,6 +313,9 @@ def test_listing(client, publish):
         ("", "application/json"),
         ("application/json, text/html;q=0.5", "application/json"),
         ("nonsense", "application/json"),
+        ("text/html;q=0", "application/json"),
+        ("text/*", "text/html; charset=utf-8"),
+        ("*/*, text/html;q=0.1", "application/json"),
     ],
 )
 def test_pages_or_json(client, publish, accept, kind):
@@ -292,7 +354,8 @@ def test_methods_not_meant(client, publish, method, path):
     """A method that is not meant for an address is refused, and those that are, are named."""
     publish()
     got = client.simulate_request(method, path, headers=WRITER)
-    assert (got.status_code, "Allow" in got.headers) == (405, True)
+    assert (got.status_code, got.json["title"]) == (405, "Method Not Allowed")
+    assert got.headers["Allow"] in got.json["detail"]
 
 
 def test_security_headers(client):

@@ -36,8 +36,26 @@ def test_not_modified(client, put):
     record = record_of(put(b"one"))
     put_record(client, record)
     tag = client.simulate_head(f"/ac/{record.fingerprint}").headers["ETag"]
-    got = client.simulate_get(f"/ac/{record.fingerprint}", headers={"If-None-Match": tag})
-    assert got.status_code == 304
+    tags = (tag, f'"other", W/{tag}', "*")
+    got = [
+        client.simulate_get(f"/ac/{record.fingerprint}", headers={"If-None-Match": each})
+        for each in tags
+    ]
+    assert [each.status_code for each in got] == [304] * 3
+
+
+def test_part_of_a_record(client, put):
+    """A record is had in parts too, and only from who knows the rest."""
+    record = record_of(put(b"one"))
+    put_record(client, record)
+    path = f"/ac/{record.fingerprint}"
+    whole = client.simulate_get(path)
+    asked = {"Range": "bytes=1-9", "If-Range": whole.headers["ETag"]}
+    part = client.simulate_get(path, headers=asked)
+    other = client.simulate_get(path, headers=asked | {"If-Range": '"other"'})
+    outside = client.simulate_get(path, headers={"Range": "bytes=99999-"})
+    assert (part.status_code, part.content) == (206, whole.content[1:10])
+    assert (other.status_code, outside.status_code) == (200, 416)
 
 
 def test_first_record_stands(client, put):

@@ -1,5 +1,6 @@
 """The service as gunicorn runs it: stopping, many connections, replicas, log, health, metrics."""
 
+import json
 import os
 import re
 import signal
@@ -41,9 +42,13 @@ def upload(running, content):
     ids=["line", "header", "headers", "version", "method", "NUL"],
 )
 def test_limits(gunicorn, line, status):
-    """Requests that are too long, or none, are refused."""
+    """Requests that are too long, or none, are refused as every other error is told."""
     answer = gunicorn.send(f"{line}\r\nHost: store\r\n\r\n".encode())
-    assert answer.split(b" ")[1] == status
+    head, _, body = answer.partition(b"\r\n\r\n")
+    told = json.loads(body)
+    assert (head.split(b" ")[1], told["status"]) == (status, int(status))
+    assert b"Content-Type: application/problem+json" in head
+    assert told.keys() == {"type", "status", "title", "detail"}
 
 
 def test_large_file(gunicorn):
@@ -126,6 +131,40 @@ def test_metrics(gunicorn):
     assert _value(gunicorn, "cbng_blobs") >= 0
 
 
+def test_metrics_of_workers_that_ended(tmp_path):
+    """What a worker has counted stays counted when it is killed, or replaced by another."""
+    root = tmp_path / "store"
+    root.mkdir()
+    with serving(root) as running:
+        for _ in range(40):
+            requests.get(f"{running.url}/_/health", timeout=10)
+        wait_until(lambda: _checks(running) == 40)
+        first = _workers(running.process.pid)
+        os.kill(int(first[0]), signal.SIGKILL)
+        wait_until(lambda: first[0] not in _workers(running.process.pid))
+        assert _checks(running) == 40
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not {*first} & {*_workers(running.process.pid)})
+        assert _checks(running) == 40
+
+
+def _workers(master: int) -> list[str]:
+    return Path(f"/proc/{master}/task/{master}/children").read_text().split()
+
+
+def _checks(running):
+    """How often the service's health was asked for, as its metrics tell."""
+    return _value(running, "cbng_requests_total", route="/_/health", method="GET")
+
+
+def test_blobs_are_counted_anew(client, put):
+    """What comes in is soon in the numbers, however often they are asked for."""
+    put(b"one")
+    assert "cbng_blobs 1.0" in client.simulate_get("/_/metrics").text
+    put(b"two")
+    wait_until(lambda: "cbng_blobs 2.0" in client.simulate_get("/_/metrics").text)
+
+
 def _value(running, name, **labels):
     """The sum of the samples of a metric that have these labels."""
     text = requests.get(f"{running.url}/_/metrics", timeout=10).text
@@ -187,6 +226,23 @@ def test_idle_connections(gunicorn):
         statuses = [requests.get(f"{gunicorn.url}/_/health", timeout=10).status_code for _ in "12"]
         took = time.monotonic() - began
     assert (statuses, took < 2) == ([200, 200], True)
+
+
+def test_clients_that_are_gone(gunicorn):
+    """A client is asked now and then whether its machine is there: none is waited for for ever."""
+    with socket.create_connection(("127.0.0.1", gunicorn.port)) as line:
+        line.sendall(b"PUT / HTTP/1.1\r\nContent-Le")
+        ends = f":{gunicorn.port:04X} ", f":{line.getsockname()[1]:04X} "
+        wait_until(lambda: _timer(*ends) == "keep-alive")
+
+
+def _timer(local, remote):
+    """Which timer runs for a connection of this machine, in the kernel's table."""
+    for row in Path("/proc/net/tcp").read_text().splitlines():
+        fields = row.split()
+        if f"{fields[1]} ".endswith(local) and f"{fields[2]} ".endswith(remote):
+            return {"02": "keep-alive"}.get(fields[5][:2], fields[5])
+    return None
 
 
 def test_stopping_lets_a_transfer_end(tmp_path):
