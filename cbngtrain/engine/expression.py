@@ -4,6 +4,12 @@ Arithmetic expressions over properties: a small compiler to operations on arrays
 Grammar and functions are those of the native core's expression library: ``+ - * / ^`` (all of
 them group from the left; ``^`` binds tighter than a sign), parentheses, functions of one
 argument, named constants; every other name is a property's.
+
+Results are those of the core's library, with two exceptions. Functions and powers may differ in
+the last bit of a double (relative 2e-16) where NumPy's are not the C library's; the 32-bit
+float that is kept of a result then nearly always is the same one, and at most differs in its
+last bit (6e-8). And where NaNs of unlike signs are added or multiplied, which of them is kept
+depends on how the library was compiled.
 """
 
 import math
@@ -40,40 +46,73 @@ CONSTANTS: dict[str, float] = {
     "sqrt1_2": math.sqrt(0.5),
 }
 
+_NAN = np.copysign(np.nan, -1)  # that arithmetic makes on x86
+
 _erf = np.vectorize(math.erf, otypes=[np.float64])
+_tanh = np.vectorize(math.tanh, otypes=[np.float64])  # NumPy's own differs in the last bits
+
+
+def _as_c(
+    function: Callable[[Doubles], Doubles], nan: float = _NAN
+) -> Callable[[Doubles], Doubles]:
+    """The function, whose NaN has the sign that the C library gives it; NumPy's varies."""
+
+    def of(x: Doubles) -> Doubles:
+        y = function(x)
+        return np.where(np.isnan(y), np.where(np.isnan(x), x, nan), y)
+
+    return of
+
+
+def _power(x: Doubles, y: Doubles) -> Doubles:
+    """C's ``pow``: NumPy takes ``x ^ 0.5`` for the root, which differs for -0 and -inf."""
+    power = np.where((y == 0.5) & ((x == 0) | np.isinf(x)), np.abs(x), np.power(x, y))
+    return np.where(np.isnan(power), np.where(np.isnan(x) | np.isnan(y), x + y, _NAN), power)
+
+
+_OPERATORS: dict[str, Callable[[Doubles, Doubles], Doubles]] = {
+    "+": np.add,
+    "-": np.subtract,
+    "*": np.multiply,
+    "/": np.divide,
+    "^": _power,
+}
+
+_log = _as_c(np.log)
 
 FUNCTIONS: dict[str, Callable[[Doubles], Doubles]] = {
-    "exp": np.exp,
-    "log": np.log,
+    "exp": _as_c(np.exp),
+    "log": _log,
     "sqrt": np.sqrt,
-    "sin": np.sin,
-    "cos": np.cos,
-    "tan": np.tan,
-    "cot": lambda x: 1 / np.tan(x),
-    "sec": lambda x: 1 / np.cos(x),
-    "csc": lambda x: 1 / np.sin(x),
-    "asin": np.arcsin,
-    "acos": np.arccos,
-    "atan": np.arctan,
-    "acot": lambda x: np.arctan(1 / x),
-    "asec": lambda x: np.arccos(1 / x),
-    "acsc": lambda x: np.arcsin(1 / x),
-    "sinh": np.sinh,
-    "cosh": np.cosh,
-    "tanh": np.tanh,
-    "coth": lambda x: 1 / np.tanh(x),
-    "sech": lambda x: 1 / np.cosh(x),
-    "csch": lambda x: 1 / np.sinh(x),
-    "asinh": np.arcsinh,
-    "acosh": np.arccosh,
-    "atanh": np.arctanh,
-    "acoth": lambda x: np.arctanh(1 / x),
-    "asech": lambda x: np.arccosh(1 / x),
-    "acsch": lambda x: np.arcsinh(1 / x),
+    "sin": _as_c(np.sin),
+    "cos": _as_c(np.cos),
+    "tan": _as_c(np.tan),
+    "cot": _as_c(lambda x: 1 / np.tan(x)),
+    "sec": _as_c(lambda x: 1 / np.cos(x)),
+    "csc": _as_c(lambda x: 1 / np.sin(x)),
+    "asin": _as_c(np.arcsin, np.nan),
+    "acos": _as_c(np.arccos, np.nan),
+    "atan": _as_c(np.arctan),
+    "acot": _as_c(lambda x: np.arctan(1 / x)),
+    "asec": _as_c(lambda x: np.arccos(1 / x), np.nan),
+    "acsc": _as_c(lambda x: np.arcsin(1 / x), np.nan),
+    "sinh": _as_c(np.sinh),
+    "cosh": _as_c(np.cosh),
+    "tanh": _tanh,
+    "coth": lambda x: 1 / _tanh(x),
+    "sech": _as_c(lambda x: 1 / np.cosh(x)),
+    "csch": _as_c(lambda x: 1 / np.sinh(x)),
+    # The core's library has these by logarithms, which loses what is small: atanh(1e-20) is 0.
+    "asinh": lambda x: _log(x + np.sqrt(x * x + 1)),
+    "acosh": lambda x: _log(x + np.sqrt(x * x - 1)),
+    "atanh": lambda x: 0.5 * _log((1 + x) / (1 - x)),
+    "acoth": lambda x: 0.5 * _log((x + 1) / (x - 1)),
+    "asech": lambda x: _log(1 / x + np.sqrt((1 / x) * (1 / x) - 1)),
+    "acsch": lambda x: _log(1 / x + np.sqrt((1 / x) * (1 / x) + 1)),
     "abs": np.abs,
-    "step": lambda x: np.where(x < 0, 0.0, 1.0),
-    "delta": lambda x: np.where(x == 0, np.inf, 0.0),
-    "nandelta": lambda x: np.where(x == 0, np.nan, 0.0),
+    "step": lambda x: np.where(np.isnan(x), x, np.where(x < 0, 0.0, 1.0)),
+    "delta": lambda x: np.where(np.isnan(x), x, np.where(x == 0, np.inf, 0.0)),
+    "nandelta": lambda x: np.where(np.isnan(x), x, np.where(x == 0, np.nan, 0.0)),
     "erf": _erf,
 }
 
@@ -114,16 +153,41 @@ def compile_expression(text: str) -> Expression:
 @dataclass(frozen=True, slots=True)
 class _Node:
     evaluate: Evaluation
-    constant: float | None = None  # the value of a literal number
+    number: float | None = None  # its value, where it is made of literal numbers alone
 
 
-def _number(value: float) -> _Node:
-    return _Node(lambda _: np.float64(value), value)  # type: ignore[arg-type, return-value]  # a scalar broadcasts as an array does
+def _constant(value: float, *, is_number: bool) -> _Node:
+    return _Node(lambda _: np.float64(value), value if is_number else None)  # type: ignore[arg-type, return-value]  # a scalar broadcasts as an array does
 
 
-def _combined(operation: Callable[[Doubles, Doubles], Doubles], left: _Node, right: _Node) -> _Node:
-    a, b = left.evaluate, right.evaluate
-    return _Node(lambda values: operation(a(values), b(values)))
+def _applied(operation: Callable[..., Doubles], *operands: _Node) -> _Node:
+    """The operation on the operands; on numbers its result is a number."""
+    evaluations = [each.evaluate for each in operands]
+
+    def evaluate(values: Mapping[str, Doubles]) -> Doubles:
+        return operation(*(each(values) for each in evaluations))
+
+    if any(each.number is None for each in operands):
+        return _Node(evaluate)
+    with np.errstate(all="ignore"):
+        return _constant(float(evaluate({})), is_number=True)
+
+
+def _operated(sign: str, left: _Node, right: _Node) -> _Node:
+    """
+    The node of an operator.
+
+    The core's library drops a literal 0 from sums, which keeps the sign of a zero; its powers
+    are 0, whatever the exponent, and ``x ^ 0`` is 1.
+    """
+    if left.number is None or right.number is None:
+        if right.number == 0 and sign in {"+", "-"}:
+            return left
+        if left.number == 0 and sign == "+":
+            return right
+        if sign == "^" and (left.number == 0 or right.number == 0):
+            return _constant(float(right.number == 0), is_number=True)
+    return _applied(_OPERATORS[sign], left, right)
 
 
 class _Reader:
@@ -150,26 +214,21 @@ class _Reader:
     def sum(self) -> _Node:
         node = self._product()
         while sign := self._take("+", "-"):
-            other = self._product()
-            if other.constant == 0:
-                continue  # the core's library drops it, which keeps the sign of a zero
-            node = _combined(np.add if sign == "+" else np.subtract, node, other)
+            node = _operated(sign, node, self._product())
         return node
 
     def _product(self) -> _Node:
         node = self._signed()
         while sign := self._take("*", "/"):
-            node = _combined(np.multiply if sign == "*" else np.divide, node, self._signed())
+            node = _operated(sign, node, self._signed())
         return node
 
     def _signed(self) -> _Node:
         if self._take("-"):
-            inner = self._signed().evaluate
-            return _Node(lambda values: np.negative(inner(values)))
+            return _applied(np.negative, self._signed())
         node = self._atom()
         while self._take("^"):
-            exponent = self._signed() if self._peek() == "-" else self._atom()
-            node = _combined(np.power, node, exponent)
+            node = _operated("^", node, self._signed() if self._peek() == "-" else self._atom())
         return node
 
     def _atom(self) -> _Node:
@@ -182,19 +241,18 @@ class _Reader:
         kind, token = self._tokens[self._at]
         self._at += 1
         if kind == "number":
-            return _number(float(token))
+            return _constant(float(token), is_number=True)
         if kind == "name":
             return self._named(token)
         raise ExpressionProblem(f'cannot be understood at "{token}"')
 
     def _named(self, name: str) -> _Node:
         if name in FUNCTIONS and self._take("("):
-            argument = self.sum().evaluate
+            argument = self.sum()
             self._expect(")")
-            function = FUNCTIONS[name]
-            return _Node(lambda values: function(argument(values)))
+            return _applied(FUNCTIONS[name], argument)
         if name in CONSTANTS:
-            return _number(CONSTANTS[name])
+            return _constant(CONSTANTS[name], is_number=False)
         if name[0].isdigit():
             raise ExpressionProblem(f'cannot be understood at "{name}"')
         self.names.add(name)
