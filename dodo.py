@@ -9,19 +9,21 @@ from doit.exceptions import InvalidDodoFile
 
 from cbngtrain import tasks
 from cbngtrain.compose import compose
-from cbngtrain.errors import SettingsError, TrainerError
+from cbngtrain.doit_command import READERS, doit_command
+from cbngtrain.errors import SettingsError, TrainerError, told
+from cbngtrain.locks import hold_checkout
 
-COMMAND = tasks.doit_command(sys.argv[1:])
+COMMAND = doit_command(sys.argv[1:])
 RUNS = COMMAND == "run"
 
 try:
-    LOCK = None if COMMAND in tasks.READERS else tasks.hold_checkout()
+    LOCK = None if COMMAND in READERS else hold_checkout()
     BUILD = compose(os.environ, runs=RUNS)
 except SettingsError as error:
-    sys.stderr.write(f"{tasks.told(error)}\n")
+    sys.stderr.write(f"{told(error)}\n")
     raise SystemExit(error.status) from error
 except TrainerError as error:
-    raise InvalidDodoFile(tasks.told(error)) from error
+    raise InvalidDodoFile(told(error)) from error
 
 DOIT_CONFIG = tasks.doit_config(BUILD)
 

@@ -7,36 +7,25 @@ meaning, digest, size and the fingerprint that made it. A reference says what st
 it is written after the record was read there.
 """
 
-import fcntl
 import json
 import logging
-import os
-import shutil
-import tempfile
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from cbngtrain import dump
-from cbngtrain.canonical import digest_of
-from cbngtrain.errors import (
-    BlobNotFound,
-    DispatchError,
-    FormatError,
-    OverlapError,
-    StoreError,
-)
+from cbngtrain.answers import EDITS, Answers
+from cbngtrain.errors import BlobNotFound, DispatchError, FormatError, OverlapError, StoreError
+from cbngtrain.locks import one_at_a_time
 from cbngtrain.plan import Plan
 from cbngtrain.promote import rule_of
 from cbngtrain.review import ReviewService
+from cbngtrain.scratch import DIRECTORY, Scratch
 from cbngtrain.settings import Settings
 from cbngtrain.step import (
-    FORMAT,
     Artifact,
     Digest,
     Fingerprint,
@@ -47,17 +36,10 @@ from cbngtrain.step import (
     Step,
     digest,
     fingerprint,
-    fingerprint_of,
 )
 from cbngtrain.store import Store
 
 log = logging.getLogger(__name__)
-
-DIRECTORY = Path("build")  # in the working directory
-EDITS = "edits.xml"  # a source's record: the canonical edit set
-EDIT_IDS = "edit-ids.txt"  # a source's record: its EditIDs, one a line
-
-_DOWNLOADS = 4  # dumps at once, however many steps are waited for: the review service is small
 
 
 class Dispatcher(Protocol):
@@ -99,39 +81,6 @@ def realise(
     raise DispatchError(f"{step.name} ended without leaving its record {key} in the store")
 
 
-@contextmanager
-def one_at_a_time(key: str, name: str) -> Iterator[None]:
-    """
-    Hold the lock on *key* for this machine, waiting (and saying so) while another build has it.
-
-    The lock is a ``flock`` on a file of this user, so it ends with its holder, however that ends.
-    The holder removes the file; who gets the lock of a file that was removed meanwhile tries again.
-    """
-    directory = Path(tempfile.gettempdir()) / f"cbngtrain-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    if directory.stat().st_uid != os.getuid():
-        raise DispatchError(f"{directory} belongs to somebody else; set TMPDIR to a place of yours")
-    path = directory / f"{key}.lock"
-    while True:
-        with path.open("wb") as file:
-            _lock(file.fileno(), name)
-            if not (path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
-                continue
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def _lock(descriptor: int, name: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        log.warning("%s: another build on this machine is at it; waiting for it", name)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
 # References ------------------------------------------------------------------------------------
 
 
@@ -163,49 +112,7 @@ def is_same_meaning(one: Made, other: Made) -> bool:
     return one.artifact.meaning == other.artifact.meaning
 
 
-class Scratch:
-    """Directories for the time of a build; those of builds that died are removed at the start."""
-
-    def __init__(self, root: Path = DIRECTORY / ".scratch") -> None:
-        """*root* is where the directories of all builds in this working directory are."""
-        self._root = root
-
-    @contextmanager
-    def directory(self, name: str) -> Iterator[Path]:
-        """
-        Give an empty directory whose name begins with *name*; it goes when the block ends.
-
-        Raises:
-            DispatchError: The file system refused what the block did, since it is full perhaps.
-        """
-        prefix = name.replace("/", "-").replace(":", "-")[:60]
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f"{prefix}-", dir=self._root) as path:
-                yield Path(path)
-        except OSError as error:
-            where = error.filename or self._root
-            raise DispatchError(f"{name}: {error.strerror or error} ({where})") from error
-
-    def clear(self) -> None:
-        """Remove what dead builds left; call it only while no other build can be at work here."""
-        shutil.rmtree(self._root, ignore_errors=True)
-
-
 # A build ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a source's URL answered in this build: the record of its canonical form."""
-
-    record: Record
-    counts: dump.Counts
-
-    @classmethod
-    def of(cls, record: Record) -> "Answer":
-        """Return what *record*, a source's, tells."""
-        return cls(record, dump.Counts(**record.about["counts"]))
 
 
 class Build:
@@ -247,10 +154,8 @@ class Build:
         self.metrics_file = settings.metrics_file
         self.instance = instance or time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
         self.scratch = Scratch()
-        self._review = ReviewService(settings.review_url)
-        self._downloads = threading.BoundedSemaphore(_DOWNLOADS)
-        self._answers: dict[str, Answer] = {}
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        review = ReviewService(settings.review_url)
+        self._answers = Answers(review, store, self.scratch, settings.source_max_age)
         self._missing: set[Digest] | None = None
 
     # References
@@ -321,7 +226,7 @@ class Build:
             OverlapError: It is a trial set that shares edits with the training set, and the
                 settings refuse that.
         """
-        answer = self._answer(source.url)
+        answer = self._answers.to(source.url)
         reference = self.reference(source.slug, source.artifact)
         before = read_reference(reference)
         made = Made(answer.record.artifact(EDITS), answer.record.fingerprint)
@@ -337,62 +242,10 @@ class Build:
             log.info("%s: %s", source.name, why)
         return {"did": "unchanged" if is_same else "changed", "why": why}
 
-    def _answer(self, url: str) -> Answer:
-        """Return what *url* answers, asked once in a build."""
-        with self._locks[url]:
-            if url not in self._answers:
-                self._answers[url] = self._young_answer(url) or self._fresh_answer(url)
-            return self._answers[url]
-
-    def _young_answer(self, url: str) -> Answer | None:
-        """Return the last answer of *url* if it is young enough not to be asked for again."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            asked = json.loads(self._asked_path(url).read_bytes())
-            is_young = time.time() - asked["at"] < self._settings.source_max_age
-            if is_young and (record := self.store.find(Fingerprint(asked["fingerprint"]))):
-                return Answer.of(record)
-        return None
-
-    def _asked_path(self, url: str) -> Path:
-        """Return where it is kept when *url* was asked last."""
-        return DIRECTORY / ".asked" / fingerprint_of({"url": url})
-
-    def _fresh_answer(self, url: str) -> Answer:
-        """Download *url*; the same raw bytes are not parsed again."""
-        with self._downloads, self.scratch.directory("download") as directory:
-            raw = directory / "raw"
-            self._review.download(url, raw)
-            parts = {
-                "format": FORMAT,
-                "source": {"canonical": dump.VERSION, "raw": digest_of(raw)},
-            }
-            key = fingerprint_of(parts)
-            with one_at_a_time(key, url):
-                record = self.store.find(key) or self._canonical(raw, url, key, parts)
-        asked = {"url": url, "at": time.time(), "fingerprint": record.fingerprint}
-        self._asked_path(url).parent.mkdir(parents=True, exist_ok=True)
-        self._asked_path(url).write_text(json.dumps(asked), encoding="ascii")
-        return Answer.of(record)
-
-    def _canonical(self, raw: Path, url: str, key: Fingerprint, parts: dict[str, Any]) -> Record:
-        """Bring the dump *raw* into canonical form and keep its record."""
-        edits, ids = raw.with_name(EDITS), raw.with_name(EDIT_IDS)
-        counts, edit_ids = dump.canonicalise(raw, edits, url)
-        ids.write_text("".join(f"{edit_id}\n" for edit_id in edit_ids), encoding="ascii")
-        artifacts = []
-        for path in (edits, ids):
-            added = self.store.add(path)
-            artifacts.append(Artifact(path.name, added, added, path.stat().st_size))
-        about = {"url": url, "counts": {**asdict(counts)}}
-        return self.store.keep(Record(key, tuple(artifacts), None, parts, about=about))
-
     def _shared(self, trial: Source) -> int:
         """Return how many edits of *trial* are in its training set too. Raises OverlapError."""
         edit_set = self.plan.edit_set(trial.slug)
-        train_ids, trial_ids = (
-            self._edit_ids(source.url, self._answer(source.url).record)
-            for source in edit_set.sources
-        )
+        train_ids, trial_ids = (self._answers.edit_ids(each.url) for each in edit_set.sources)
         shared = sorted(train_ids & trial_ids)
         if shared and self._settings.overlap == "refuse":
             raise OverlapError(
@@ -401,15 +254,6 @@ class Build:
                 "at the review service, or set CBNG_OVERLAP=report"
             )
         return len(shared)
-
-    def _edit_ids(self, url: str, record: Record) -> set[int]:
-        """Return the EditIDs of the record of *url*: from here, if they are here from before."""
-        wanted = record.artifact(EDIT_IDS).digest
-        path = self._asked_path(url).with_suffix(".ids")
-        with self._locks[f"EditIDs of {url}"]:
-            if not path.is_file() or digest_of(path) != wanted:
-                self.store.fetch(wanted, path)
-            return set(map(int, path.read_text(encoding="ascii").split()))
 
     # Steps
 
@@ -481,8 +325,7 @@ class Build:
         if isinstance(maker, Step):
             self.make(maker)
             return
-        self._answers.pop(maker.url, None)
-        self._asked_path(maker.url).unlink(missing_ok=True)
+        self._answers.forget(maker.url)
         self.ask(maker)
 
     def reasons(self, step: Step) -> list[str]:

@@ -18,10 +18,12 @@ from cbngtrain.compose import asked_groups, build_of, settings_from, told_to_sto
 from cbngtrain.dispatch.toolforge_jobs import Jobs
 from cbngtrain.errors import PlanError, SettingsError
 from cbngtrain.launch import LIMIT, Launch, launch, shown, status_of
+from cbngtrain.locks import hold_checkout
 from cbngtrain.plan import EditSet, edit_sets, single_edit_set
 from cbngtrain.review import ReviewService
 from cbngtrain.settings import Settings
 from cbngtrain.step import INSTANCE
+from cbngtrain.stopping import stop_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +119,7 @@ def _launch(arguments: argparse.Namespace, settings: Settings, found: Sequence[E
     if arguments.print_only:
         print("\n\n".join(f"# job {each.name}\n{shlex.join(each.command)}" for each in wanted))
         return 0
-    tasks.stop_on_signals(lambda: None)  # the jobs go on, and the next run finds them
+    stop_on_signals(lambda: None)  # the jobs go on, and the next run finds them
     seconds = settings.deadline or LIMIT
     endings = launch(wanted, settings.trainer_image, Jobs(toolforge(settings)), seconds)
     for name, ending in endings.items():
@@ -145,7 +147,7 @@ def run_edit_set(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, settings: Settings, found: tuple[EditSet, ...]) -> int:
     """Build *found* with doit, as ``dodo.py`` would."""
-    lock = tasks.hold_checkout()
+    lock = hold_checkout()
     build = build_of(settings, found, getattr(arguments, "instance_name", ""), runs=True)
     build.scratch.clear()
     namespace = {

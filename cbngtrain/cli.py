@@ -11,13 +11,13 @@ from cbngtrain import (
     deploy_commands,
     evaluation_commands,
     look_commands,
-    tasks,
     upkeep,
 )
 from cbngtrain.compose import compose, settings_from
 from cbngtrain.dispatch.local import LocalDispatcher
-from cbngtrain.errors import SettingsError, TrainerError
+from cbngtrain.errors import SettingsError, TrainerError, told
 from cbngtrain.settings import VARIABLES, Settings
+from cbngtrain.stopping import stop_on_signals
 from cbngtrain.store import Store
 
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(arguments)
     except TrainerError as error:
-        print(tasks.told(error), file=sys.stderr)
+        print(told(error), file=sys.stderr)
         return error.status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on: say no more
@@ -90,7 +90,7 @@ def audit(arguments: argparse.Namespace) -> int:
         for each in made:
             each.kill()
 
-    tasks.stop_on_signals(kill)
+    stop_on_signals(kill)
     return upkeep.audit_edit_set(build, here, arguments)
 
 

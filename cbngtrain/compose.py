@@ -15,18 +15,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cbngtrain import tasks
-from cbngtrain.build import DIRECTORY, Build, Dispatcher, Scratch
+from cbngtrain.build import Build, Dispatcher
 from cbngtrain.canonical import berkeley_db
 from cbngtrain.dispatch.deadline import Deadline
 from cbngtrain.dispatch.local import LocalDispatcher
 from cbngtrain.dispatch.programs import Images, images, programs
 from cbngtrain.dispatch.split import SplitDispatcher
-from cbngtrain.errors import SettingsError, TrainerError
+from cbngtrain.errors import SettingsError, TrainerError, told
 from cbngtrain.http_store import HttpStore
 from cbngtrain.plan import EditSet, Plan, edit_sets, plan
 from cbngtrain.review import EditGroup, ReviewService, edit_groups_from_json
+from cbngtrain.scratch import DIRECTORY, Scratch
 from cbngtrain.settings import Settings
+from cbngtrain.stopping import stop_on_signals
 from cbngtrain.store import DirectoryStore, Store
 from cbngtrain.summary import Course, summary
 from cbngtrain.watching import LONG, leave
@@ -80,9 +81,9 @@ def told_to_store(settings: Settings) -> Iterator[None]:
     except TrainerError as error:
         if settings.store_url or settings.store.is_dir():
             course = Course(began=began, ended=time.time(), status=error.status,
-                            problem=tasks.told(error))  # fmt: skip
-            told = summary(course, (), {})
-            for problem in leave(store_of(settings), told, settings.metrics_file, LONG):
+                            problem=told(error))  # fmt: skip
+            left = summary(course, (), {})
+            for problem in leave(store_of(settings), left, settings.metrics_file, LONG):
                 print(problem, file=sys.stderr)
         raise
 
@@ -118,7 +119,7 @@ def _dispatcher(
     deadline = Deadline(settings.deadline)
     here = LocalDispatcher(store, settings, Scratch(), deadline)
     if run_in is None:
-        tasks.stop_on_signals(here.kill)
+        stop_on_signals(here.kill)
         return here
     there = _elsewhere(settings, store, planned, run_in, deadline)
 
@@ -126,7 +127,7 @@ def _dispatcher(
         there.kill()
         here.kill()
 
-    tasks.stop_on_signals(kill, there.interrupt)
+    stop_on_signals(kill, there.interrupt)
     atexit.register(there.leave)
     return there if run_in.trainer else SplitDispatcher(there, here)
 

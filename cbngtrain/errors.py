@@ -22,7 +22,11 @@ What goes wrong, and the exit status that tells it.
     + ToolforgeError    14 Toolforge refused, failed or answered nonsense (status given)
 """
 
+import logging
+import traceback
 from typing import ClassVar
+
+log = logging.getLogger(__name__)
 
 
 class TrainerError(Exception):
@@ -156,3 +160,9 @@ class HeldError(TrainerError):
     """The gate holds a network that was to be promoted."""
 
     status = 15
+
+
+def told(error: TrainerError) -> str:
+    """Return the error as the one line that a person reads."""
+    log.debug("%s", "".join(traceback.format_exception(error)))
+    return f"{type(error).__name__}: {error}".replace("\n", " ")

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cbngtrain import tasks
 from cbngtrain.build import Build
 from cbngtrain.errors import BlobNotFound, DispatchError, FormatError, HeldError, PlanError
+from cbngtrain.locks import hold_checkout
 from cbngtrain.promote import Verdict, promote, verdict_on
 from cbngtrain.spread import MOST_SEEDS, spread
 from cbngtrain.step import INSTANCE, Digest
@@ -177,7 +177,7 @@ def _evaluate(build: Build, words: Sequence[str], directory: Path) -> None:
 
 def run_spread(arguments: argparse.Namespace, build: Build) -> int:
     """Print where the network stands among others of other seeds."""
-    tasks.hold_checkout()  # to our end: a build would clear our scratch directories
+    hold_checkout()  # to our end: a build would clear our scratch directories
     record = spread(build, arguments.slug, arguments.seeds, arguments.process)
     wanted = record.artifact("spread.json").digest if arguments.json else record.log
     assert wanted  # a step's record has a log

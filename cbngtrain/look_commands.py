@@ -6,7 +6,8 @@ import shutil
 import sys
 from datetime import UTC, datetime
 
-from cbngtrain.build import EDITS, Build, changes, read_reference
+from cbngtrain.answers import EDITS
+from cbngtrain.build import Build, changes, read_reference
 from cbngtrain.compose import asked_groups, build_of, compose, settings_from
 from cbngtrain.dispatch.prune import rows
 from cbngtrain.errors import BlobNotFound, PlanError, StoreError

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cbngtrain.build import EDITS, Build, read_reference
+from cbngtrain.answers import EDITS
+from cbngtrain.build import Build, read_reference
 from cbngtrain.errors import InstanceConflict, StoreError
 from cbngtrain.plan import EditSet
 from cbngtrain.promote import promote, verdict_on

@@ -18,17 +18,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from cbngtrain.build import (
-    DIRECTORY,
     Build,
     is_same_meaning,
-    one_at_a_time,
     read_reference,
     write_reference,
 )
 from cbngtrain.canonical import FORMS, digest_of, network_shape
 from cbngtrain.errors import FormatError, ReviewError
+from cbngtrain.locks import one_at_a_time
 from cbngtrain.recipes import MODELS
 from cbngtrain.review import ReviewService
+from cbngtrain.scratch import DIRECTORY
 from cbngtrain.settings import Settings
 from cbngtrain.step import (
     FORMAT,

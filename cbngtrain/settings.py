@@ -7,14 +7,13 @@ program (``CBNG_CORE``, ``CBNG_CORE_IMAGE``, ``CBNG_CORE_RELEASE``), its configu
 """
 
 import difflib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from cbngtrain import parse
 from cbngtrain.errors import SettingsError
 from cbngtrain.image import Image
 
@@ -35,8 +34,6 @@ PASSED_ON = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH"})
 
 PASSED_ON_PREFIXES = ("LC_", "OMP_", "OPENBLAS_")
 """Beginnings of further ones: the locale, and how many threads numpy uses."""
-
-_MOST_DIGITS = 20  # of a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,213 +56,73 @@ class Variable:
     is_secret: bool = False
 
 
-def _whole_number(lowest: int, highest: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from *lowest* to *highest*."""
-
-    def parse(text: str) -> int:
-        digits = text.strip()
-        is_number = digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS
-        if not is_number or not lowest <= int(digits) <= highest:
-            raise ValueError(f"a whole number from {lowest} to {highest}")
-        return int(digits)
-
-    return parse
-
-
-def _limit(text: str) -> int | None:
-    """Return a number of seconds, or None for an empty text."""
-    return _whole_number(1, 10**7)(text) if text else None
-
-
-def _factor(text: str) -> float:
-    """Return a factor by which amounts are scaled."""
-    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", text) or not 0.1 <= float(text) <= 100:
-        raise ValueError("a number from 0.1 to 100")
-    return float(text)
-
-
-def _image(text: str) -> Image | None:
-    """Return an image, or None for an empty text."""
-    return Image.parse(text) if text else None
-
-
-def _name_of_release(text: str) -> str:
-    """Return the name of a release, which becomes part of a URL."""
-    if not re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})?", text):
-        raise ValueError("a release such as v1.0.3: letters, digits, dots, dashes")
-    return text
-
-
-def _namespace(text: str) -> str:
-    """Return the name of a Kubernetes namespace (a DNS label), or nothing."""
-    if not re.fullmatch(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?", text):
-        raise ValueError("a Kubernetes namespace: up to 63 of a-z, 0-9 and dashes")
-    return text
-
-
-def _seed(text: str) -> int | None:
-    """Return a seed, or None for an empty text."""
-    return _whole_number(0, 2**32 - 1)(text) if text else None
-
-
-def _percent(text: str) -> float | None:
-    """Return a percentage as a share, or None for an empty text."""
-    if not text:
-        return None
-    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,9})?", text) or not 0 < float(text) < 100:
-        raise ValueError("a percentage between 0 and 100, such as 3.4")
-    return float(Decimal(text) / 100)
-
-
-RATES = ("1", "0.5", "0.25", "0.1", "0.01")
-"""False positive rates in percent that the evaluation tells of."""
-
-
-def _rate(text: str) -> float:
-    """Return one of `RATES` as a share."""
-    if text not in RATES:
-        raise ValueError(f"{', '.join(RATES[:-1])} or {RATES[-1]}")
-    return float(Decimal(text) / 100)
-
-
-def _points(text: str) -> float:
-    """Return points of a share, as a share."""
-    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,9})?", text):
-        raise ValueError("a number of points from 0 to 99.9")
-    return float(Decimal(text) / 100)
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    """Return a parser of one of *words*."""
-
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError(" or ".join(filter(None, words)))
-        return text
-
-    return parse
-
-
-def _directory(text: str) -> Path | None:
-    """Return an existing directory, or None for an empty text."""
-    if text and not Path(text).is_dir():
-        raise ValueError("a directory that exists")
-    return Path(text).resolve() if text else None
-
-
-def _new_file(text: str) -> Path | None:
-    """Return a file in a directory that exists, or None for an empty text."""
-    path = Path(text).absolute()
-    if text and (not path.parent.is_dir() or path.is_dir()):
-        raise ValueError("a file in a directory that exists")
-    return path if text else None
-
-
-def _file(text: str) -> Path | None:
-    """Return an existing file, or None for an empty text."""
-    if text and not Path(text).is_file():
-        raise ValueError("a file that exists")
-    return Path(text).resolve() if text else None
-
-
-def _http_url(text: str) -> str:
-    """Return a URL of a scheme that the store's client speaks, without a slash at its end."""
-    if text and not text.startswith(("http://", "https://")):
-        raise ValueError("a URL that begins with http:// or https://")
-    return text.rstrip("/")
-
-
-def _reference(text: str) -> str:
-    """Return a URL without a slash at its end, ``none``, or nothing."""
-    if text in {"", "none"} or text.startswith(("http://", "https://")):
-        return text.rstrip("/")
-    path = Path(text.removeprefix("file:"))
-    if not path.is_dir():
-        raise ValueError("a directory that exists, a URL of http:// or https://, or none")
-    return f"file:{path.resolve()}"
-
-
-def _tokens(text: str) -> str:
-    """Return tokens that can stand in a header."""
-    if not text.isascii() or not text.isprintable():
-        raise ValueError("made of printable ASCII characters")
-    return text
-
-
-def _review_url(text: str) -> str:
-    """Return a URL of a scheme that the review client speaks."""
-    if not text.startswith(("file:", "http://", "https://")):
-        raise ValueError("a URL that begins with file:, http:// or https://")
-    return text
-
-
 VARIABLES: Mapping[str, Variable] = {
     "review_url": Variable(
         "CBNG_REVIEW_URL",
-        _review_url,
+        parse.review_url,
         "file:sample/",
         "the review service: `http(s)://…`, or `file:` and a directory like `sample/`",
     ),
     "store": Variable("CBNG_STORE", Path, "store", "the store's directory"),
     "store_url": Variable(
         "CBNG_STORE_URL",
-        _http_url,
+        parse.http_url,
         "",
         "the file service whose store is used instead of a directory: `http(s)://…`",
     ),
     "file_api_key": Variable(
         "FILE_API_KEY",
-        _tokens,
+        parse.tokens,
         "",
         "token that may write to the file service; the service takes several, with commas between",
         is_secret=True,
     ),
     "max_upload": Variable(
         "CBNG_MAX_UPLOAD",
-        _whole_number(1, 2**50),
+        parse.whole_number(1, 2**50),
         str(8 << 30),
         "the file service: bytes that an upload may have",
     ),
     "keep_free": Variable(
         "CBNG_KEEP_FREE",
-        _whole_number(0, 2**50),
+        parse.whole_number(0, 2**50),
         str(1 << 30),
         "the file service: bytes of its disk that uploads leave free",
     ),
     "dispatch": Variable(
         "CBNG_DISPATCH",
-        _one_of("local", "pods", "jobs"),
+        parse.one_of("local", "pods", "jobs"),
         "local",
         "where steps run: `local`, on this machine; `pods`, in Kubernetes; `jobs`, as Toolforge's",
     ),
     "store_url_in_pods": Variable(
         "CBNG_STORE_URL_IN_PODS",
-        _http_url,
+        parse.http_url,
         "",
         "the file service as pods and jobs reach it; else `CBNG_STORE_URL`",
     ),
     "core_image": Variable(
         "CBNG_CORE_IMAGE",
-        _image,
+        parse.image,
         "",
         "the image with the core, for pods and jobs: `registry/name:tag`, or pinned by `@sha256:…`",
     ),
     "trainer_image": Variable(
         "CBNG_TRAINER_IMAGE",
-        _image,
+        parse.image,
         "",
         "the image in which steps run that run no core; else they run on this machine",
     ),
     "core_release": Variable(
         "CBNG_CORE_RELEASE",
-        _name_of_release,
+        parse.name_of_release,
         "",
         "a release of the core, such as `v1.0.3`, that pods and jobs download instead of the "
         "image's core; they then run in `CBNG_CORE_IMAGE`, or in one of Toolforge's own",
     ),
     "core_releases_url": Variable(
         "CBNG_CORE_RELEASES_URL",
-        _http_url,
+        parse.http_url,
         "https://github.com/cluebotng/core/releases/download",
         "where the core's releases are, a folder each",
     ),
@@ -277,58 +134,58 @@ VARIABLES: Mapping[str, Variable] = {
     ),
     "namespace": Variable(
         "CBNG_NAMESPACE",
-        _namespace,
+        parse.namespace,
         "",
         "where pods are made; else what `KUBECONFIG` says; with jobs it names the tool, `tool-…`",
     ),
     "memory_scale": Variable(
         "CBNG_MEMORY_SCALE",
-        _factor,
+        parse.factor,
         "1",
         "times the memory that the recipes give to a pod or job",
     ),
     "cpu_scale": Variable(
-        "CBNG_CPU_SCALE", _factor, "1", "times the CPU that the recipes give to a pod or job"
+        "CBNG_CPU_SCALE", parse.factor, "1", "times the CPU that the recipes give to a pod or job"
     ),
     "schedule_timeout": Variable(
         "CBNG_SCHEDULE_TIMEOUT",
-        _whole_number(1, 10**7),
+        parse.whole_number(1, 10**7),
         "900",
         "seconds for which a pod may wait for a node that has room",
     ),
     "deadline": Variable(
         "CBNG_DEADLINE",
-        _limit,
+        parse.limit,
         "",
         "seconds that a whole build may take; what cannot end within is left to the next",
     ),
     "core": Variable(
         "CBNG_CORE",
-        _directory,
+        parse.directory,
         "",
         "a directory with the native core's programs, to run instead of the embedded engine",
     ),
     "core_conf": Variable(
         "CBNG_CORE_CONF",
-        _directory,
+        parse.directory,
         "",
         "the core's configuration; else `conf/` in `CBNG_CORE`, else the engine's own",
     ),
     "step_timeout": Variable(
         "CBNG_STEP_TIMEOUT",
-        _limit,
+        parse.limit,
         "",
         "seconds after which a step is stopped; else what its recipe says",
     ),
     "seed": Variable(
         "CBNG_SEED",
-        _seed,
+        parse.seed,
         "",
         "seed of the networks' start weights, part of the fingerprint; else the recipe's own",
     ),
     "reference": Variable(
         "CBNG_REFERENCE",
-        _reference,
+        parse.reference,
         "",
         "where `bayes.db`, `two_bayes.db` and `main_ann.fann` of the bot's network in use are, a "
         "directory or a URL, to compare with; else in `data/` of `CBNG_CORE`, or the release of "
@@ -336,40 +193,40 @@ VARIABLES: Mapping[str, Variable] = {
     ),
     "share": Variable(
         "CBNG_VANDALISM_SHARE",
-        _percent,
+        parse.percent,
         "",
         "percent of all edits that are vandalism, for precision, part of the fingerprint; else "
         "3.4, editquality's share of damaging edits on the English Wikipedia in 2015",
     ),
     "promote": Variable(
         "CBNG_PROMOTE",
-        _one_of("never", "auto"),
+        parse.one_of("never", "auto"),
         "never",
         "whether a build puts what it published into production if the gate lets it: `never` or "
         "`auto`",
     ),
     "promote_rate": Variable(
         "CBNG_PROMOTE_RATE",
-        _rate,
+        parse.rate,
         "0.1",
         "the gate: false positive rate in percent at which a network must not catch less than the "
         "reference: 1, 0.5, 0.25, 0.1 or 0.01",
     ),
     "promote_margin": Variable(
         "CBNG_PROMOTE_MARGIN",
-        _points,
+        parse.points,
         "0",
         "the gate: points of recall there that the interval of the difference may reach below 0",
     ),
     "promote_overlap": Variable(
         "CBNG_PROMOTE_OVERLAP",
-        _whole_number(0, 10**9),
+        parse.whole_number(0, 10**9),
         "0",
         "the gate: trial edits that may have been trained on",
     ),
     "source_max_age": Variable(
         "CBNG_SOURCE_MAX_AGE",
-        _whole_number(0, 10**9),
+        parse.whole_number(0, 10**9),
         "0",
         "seconds for which a dump is not asked for again",
     ),
@@ -381,69 +238,69 @@ VARIABLES: Mapping[str, Variable] = {
     ),
     "overlap": Variable(
         "CBNG_OVERLAP",
-        _one_of("report", "refuse"),
+        parse.one_of("report", "refuse"),
         "report",
         "edits in both training and trial set: `report` them or `refuse` the edit set",
     ),
     "keep_instances": Variable(
         "CBNG_KEEP_INSTANCES",
-        _whole_number(1, 10**6),
+        parse.whole_number(1, 10**6),
         "10",
         "pruning: the last so many instances of each edit set stay",
     ),
     "keep_months": Variable(
         "CBNG_KEEP_MONTHS",
-        _whole_number(0, 1200),
+        parse.whole_number(0, 1200),
         "12",
         "pruning: the last instance of each of so many months stays",
     ),
     "keep_builds": Variable(
         "CBNG_KEEP_BUILDS",
-        _whole_number(1, 10**6),
+        parse.whole_number(1, 10**6),
         "100",
         "pruning: the last so many summaries of builds stay, and the logs that they name",
     ),
     "prune_grace": Variable(
         "CBNG_PRUNE_GRACE",
-        _whole_number(86400, 10**9),  # a day: far more than store.RENEW_AFTER and a build
+        parse.whole_number(86400, 10**9),  # a day: far more than store.RENEW_AFTER and a build
         str(7 * 86400),
         "pruning: seconds for which all stays that was written or relied upon; a day or more",
     ),
     "metrics_file": Variable(
         "CBNG_METRICS_FILE",
-        _new_file,
+        parse.new_file,
         "",
         "where each build leaves its numbers for Prometheus, such as `/…/cbng.prom`",
     ),
     "log_level": Variable(
         "CBNG_LOG_LEVEL",
-        _one_of("", "DEBUG", "INFO", "WARNING", "ERROR"),
+        parse.one_of("", "DEBUG", "INFO", "WARNING", "ERROR"),
         "",
         "how much is logged: `DEBUG`, `INFO`, `WARNING`, `ERROR`; "
         "else `WARNING` for doit and `INFO` for cbng-trainer",
     ),
     "toolforge_api_url": Variable(
         "TOOL_TOOLFORGE_API_URL",
-        _http_url,
+        parse.http_url,
         "https://api.svc.toolforge.org",
         "Toolforge's API, which Toolforge itself tells its jobs",
     ),
     "toolforge_ca": Variable(
         "CBNG_TOOLFORGE_CA",
-        _file,
+        parse.file,
         "",
         "a file of certificates by which that API is verified; else the system's",
     ),
     "deploy_token": Variable(
         "CBNG_DEPLOY_TOKEN",
-        _tokens,
+        parse.tokens,
         "",
         "token of Toolforge's components service, with which deploying needs no key",
         is_secret=True,
     ),
     "k8s_server": Variable(
         "K8S_SERVER",
-        _http_url,
+        parse.http_url,
         "",
         "the Kubernetes API of a job that has no kubeconfig: `https://…`",
     ),

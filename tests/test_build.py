@@ -1,9 +1,5 @@
 """Build: references, the one question, lost inputs, the record as the only proof."""
 
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,9 +7,7 @@ import pytest
 
 from cbngtrain.build import (
     Build,
-    Scratch,
     changes,
-    one_at_a_time,
     read_reference,
     realise,
     write_reference,
@@ -246,19 +240,6 @@ def test_publishing_refuses_what_does_not_belong_together(place: Place):
         publish(place.build, place.plan.edit_set("one"))
 
 
-def test_full_disk_is_one_sentence(tmp_path: Path):
-    """What the file system refuses in a scratch directory says what, why and where."""
-    scratch = Scratch(tmp_path / "scratch")
-
-    with (
-        pytest.raises(DispatchError, match=r"ann:one: No space left on device \(.*scratch\)"),
-        scratch.directory("ann:one"),
-    ):
-        Path("/dev/full").write_bytes(b"more than nothing")
-
-    assert list((tmp_path / "scratch").iterdir()) == []
-
-
 def test_changes_names_what_differs():
     """Changes go by name, old → new; digests are short, all else in full."""
     before = {"inputs": {"edits.xml": A, "gone": B}, "parameters": {"max_epochs": 150}}
@@ -269,36 +250,6 @@ def test_changes_names_what_differs():
         f"inputs.gone {B[:12]} → nothing",
         "parameters.max_epochs 150 → 151",
     ]
-
-
-HOLDER = """
-import sys, tempfile, time
-from cbngtrain.build import one_at_a_time
-tempfile.tempdir = sys.argv[1]
-with one_at_a_time("key", "other"):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
-def test_lock_waits_for_another_process_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    """Of two holders the second waits until the first has ended, however it ends."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout
-        assert other.stdout.readline() == "held\n"
-        killer = threading.Timer(0.3, other.kill)
-        killer.start()
-
-        with one_at_a_time("key", "step"):
-            other.wait(10)
-
-        killer.join()
-    assert other.returncode == -signal.SIGKILL
-    assert "step: another build on this machine is at it" in caplog.text
 
 
 def test_missing_blob_carries_its_digest():

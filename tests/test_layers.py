@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 LAYERS = (
     "errors",
     "image",
+    "parse",
     "step",
     "canonical",
     "settings",
@@ -32,13 +33,19 @@ LAYERS = (
     "http_store",
     "promote",
     "toolforge_api",
+    "locks",
+    "scratch",
+    "stopping",
+    "answers",
     "build",
     "publish",
     "reference",
     "spread",
     "summary",
     "watching",
+    "reporter",
     "tasks",
+    "doit_command",
     "dispatch.deadline",
     "dispatch.local",
     "dispatch.registry",
@@ -74,7 +81,13 @@ PROGRAMS = ("engine", "evaluation")
 """Programs of their own: they import nothing of the rest, and nobody imports them."""
 
 LIBRARIES = {
-    "doit": ("dodo.py", "cbngtrain/tasks.py", "cbngtrain/build_commands.py"),
+    "doit": (
+        "dodo.py",
+        "cbngtrain/doit_command.py",
+        "cbngtrain/reporter.py",
+        "cbngtrain/tasks.py",
+        "cbngtrain/build_commands.py",
+    ),
     "falcon": ("web/",),
     "numpy": ("cbngtrain/engine/", "cbngtrain/evaluation/"),
     "kubernetes": ("cbngtrain/dispatch/cluster.py",),

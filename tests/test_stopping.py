@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -173,3 +175,27 @@ def test_store_that_cannot_be_written_loses_nothing(site: Site):
 
     assert failed.status == 13, failed
     assert mended.status == 0, mended
+
+
+UNHEARD = """
+import signal, threading
+from cbngtrain.stopping import stop_on_signals
+
+def to_this_thread():
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+stop_on_signals(lambda: print("killed", flush=True))
+lock = threading.Lock()
+lock.acquire()
+threading.Timer(0.1, to_this_thread).start()
+lock.acquire()
+"""
+
+
+def test_signal_is_heard_while_the_main_thread_waits():
+    """A signal that another thread received ends a main thread that waits for a lock."""
+    ended = subprocess.run(
+        [sys.executable, "-c", UNHEARD], check=False, capture_output=True, text=True, timeout=20
+    )
+
+    assert (ended.returncode, ended.stdout) == (143, "killed\n"), ended.stderr

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cbngtrain.build import Scratch
 from cbngtrain.dispatch.classify import Means, Verdict, classify, has_begun, waits_for
 from cbngtrain.dispatch.cluster import Cluster, Json
 from cbngtrain.dispatch.deadline import Deadline
@@ -19,6 +18,7 @@ from cbngtrain.dispatch.manifest import TRANSFER
 from cbngtrain.dispatch.pod_log import PodLog
 from cbngtrain.dispatch.reflector import Reflector
 from cbngtrain.errors import DispatchError, StoreError
+from cbngtrain.scratch import Scratch
 from cbngtrain.settings import Settings
 from cbngtrain.step import Digest, Fingerprint, Step
 from cbngtrain.store import Store

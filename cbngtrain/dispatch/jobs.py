@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from cbngtrain.build import Scratch
 from cbngtrain.dispatch.classify import Means, Verdict, classify
 from cbngtrain.dispatch.deadline import Deadline
 from cbngtrain.dispatch.elsewhere import (
@@ -40,6 +39,7 @@ from cbngtrain.errors import (
     ToolforgeError,
 )
 from cbngtrain.plan import Plan
+from cbngtrain.scratch import Scratch
 from cbngtrain.settings import Settings
 from cbngtrain.step import Digest, Fingerprint, Made, Step
 from cbngtrain.store import Store

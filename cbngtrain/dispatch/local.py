@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from cbngtrain.build import Scratch
 from cbngtrain.canonical import artifact_of, digest_of
 from cbngtrain.dispatch.deadline import Deadline
 from cbngtrain.errors import (
@@ -27,6 +26,7 @@ from cbngtrain.errors import (
     StepFailed,
     StepTimedOut,
 )
+from cbngtrain.scratch import Scratch
 from cbngtrain.settings import Settings
 from cbngtrain.step import Artifact, Digest, Fingerprint, Made, Record, Step
 from cbngtrain.store import Store

@@ -8,12 +8,12 @@ import json
 import logging
 from dataclasses import dataclass
 
-from cbngtrain.build import DIRECTORY
 from cbngtrain.dispatch.local import conf_digest, conf_directory, core_program, trainer_program
 from cbngtrain.dispatch.registry import Registry, resolved
 from cbngtrain.image import Image
 from cbngtrain.plan import Programs
 from cbngtrain.reference import reference_url
+from cbngtrain.scratch import DIRECTORY
 from cbngtrain.settings import Settings
 from cbngtrain.store import Store
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cbngtrain.build import Scratch, realise
+from cbngtrain.build import realise
 from cbngtrain.dispatch.local import EVALUATION, LocalDispatcher, trainer_program
 from cbngtrain.errors import StepFailed
+from cbngtrain.scratch import Scratch
 from cbngtrain.settings import Settings
 from cbngtrain.step import Artifact, Fingerprint, Leaf, Made, Recipe, Step
 from cbngtrain.store import DirectoryStore

@@ -1,0 +1,150 @@
+"""From the text of an environment variable to its value; ValueError tells what was expected."""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+from cbngtrain.image import Image
+
+_MOST_DIGITS = 20  # of a number
+
+
+def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from *lowest* to *highest*."""
+
+    def parse(text: str) -> int:
+        digits = text.strip()
+        is_number = digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS
+        if not is_number or not lowest <= int(digits) <= highest:
+            raise ValueError(f"a whole number from {lowest} to {highest}")
+        return int(digits)
+
+    return parse
+
+
+def limit(text: str) -> int | None:
+    """Return a number of seconds, or None for an empty text."""
+    return whole_number(1, 10**7)(text) if text else None
+
+
+def factor(text: str) -> float:
+    """Return a factor by which amounts are scaled."""
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", text) or not 0.1 <= float(text) <= 100:
+        raise ValueError("a number from 0.1 to 100")
+    return float(text)
+
+
+def image(text: str) -> Image | None:
+    """Return an image, or None for an empty text."""
+    return Image.parse(text) if text else None
+
+
+def name_of_release(text: str) -> str:
+    """Return the name of a release, which becomes part of a URL."""
+    if not re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})?", text):
+        raise ValueError("a release such as v1.0.3: letters, digits, dots, dashes")
+    return text
+
+
+def namespace(text: str) -> str:
+    """Return the name of a Kubernetes namespace (a DNS label), or nothing."""
+    if not re.fullmatch(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?", text):
+        raise ValueError("a Kubernetes namespace: up to 63 of a-z, 0-9 and dashes")
+    return text
+
+
+def seed(text: str) -> int | None:
+    """Return a seed, or None for an empty text."""
+    return whole_number(0, 2**32 - 1)(text) if text else None
+
+
+def percent(text: str) -> float | None:
+    """Return a percentage as a share, or None for an empty text."""
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,9})?", text) or not 0 < float(text) < 100:
+        raise ValueError("a percentage between 0 and 100, such as 3.4")
+    return float(Decimal(text) / 100)
+
+
+RATES = ("1", "0.5", "0.25", "0.1", "0.01")
+"""False positive rates in percent that the evaluation tells of."""
+
+
+def rate(text: str) -> float:
+    """Return one of `RATES` as a share."""
+    if text not in RATES:
+        raise ValueError(f"{', '.join(RATES[:-1])} or {RATES[-1]}")
+    return float(Decimal(text) / 100)
+
+
+def points(text: str) -> float:
+    """Return points of a share, as a share."""
+    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,9})?", text):
+        raise ValueError("a number of points from 0 to 99.9")
+    return float(Decimal(text) / 100)
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a parser of one of *words*."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(" or ".join(filter(None, words)))
+        return text
+
+    return parse
+
+
+def directory(text: str) -> Path | None:
+    """Return an existing directory, or None for an empty text."""
+    if text and not Path(text).is_dir():
+        raise ValueError("a directory that exists")
+    return Path(text).resolve() if text else None
+
+
+def new_file(text: str) -> Path | None:
+    """Return a file in a directory that exists, or None for an empty text."""
+    path = Path(text).absolute()
+    if text and (not path.parent.is_dir() or path.is_dir()):
+        raise ValueError("a file in a directory that exists")
+    return path if text else None
+
+
+def file(text: str) -> Path | None:
+    """Return an existing file, or None for an empty text."""
+    if text and not Path(text).is_file():
+        raise ValueError("a file that exists")
+    return Path(text).resolve() if text else None
+
+
+def http_url(text: str) -> str:
+    """Return a URL of a scheme that the store's client speaks, without a slash at its end."""
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError("a URL that begins with http:// or https://")
+    return text.rstrip("/")
+
+
+def reference(text: str) -> str:
+    """Return a URL without a slash at its end, ``none``, or nothing."""
+    if text in {"", "none"} or text.startswith(("http://", "https://")):
+        return text.rstrip("/")
+    path = Path(text.removeprefix("file:"))
+    if not path.is_dir():
+        raise ValueError("a directory that exists, a URL of http:// or https://, or none")
+    return f"file:{path.resolve()}"
+
+
+def tokens(text: str) -> str:
+    """Return tokens that can stand in a header."""
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("made of printable ASCII characters")
+    return text
+
+
+def review_url(text: str) -> str:
+    """Return a URL of a scheme that the review client speaks."""
+    if not text.startswith(("file:", "http://", "https://")):
+        raise ValueError("a URL that begins with file:, http:// or https://")
+    return text
