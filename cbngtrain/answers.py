@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -56,14 +57,14 @@ class Answers:
                 self._answers[url] = self._young(url) or self._fresh(url)
             return self._answers[url]
 
-    def edit_ids(self, url: str) -> set[int]:
+    def edit_ids(self, url: str) -> Iterator[int]:
         """Return the EditIDs that *url* answers: from here, if they are here from before."""
         wanted = self.to(url).record.artifact(EDIT_IDS).digest
         path = _asked_path(url).with_suffix(".ids")
         with self._locks[f"EditIDs of {url}"]:
             if not path.is_file() or digest_of(path) != wanted:
                 self._store.fetch(wanted, path)
-            return set(map(int, path.read_text(encoding="ascii").split()))
+        return _numbers(path)
 
     def forget(self, url: str) -> None:
         """Have *url* asked anew."""
@@ -100,7 +101,8 @@ class Answers:
         """Bring the dump *raw* into canonical form and keep its record."""
         edits, ids = raw.with_name(EDITS), raw.with_name(EDIT_IDS)
         counts, edit_ids = dump.canonicalise(raw, edits, url)
-        ids.write_text("".join(f"{edit_id}\n" for edit_id in edit_ids), encoding="ascii")
+        with ids.open("w", encoding="ascii") as file:
+            file.writelines(f"{edit_id}\n" for edit_id in edit_ids)
         artifacts = []
         for path in (edits, ids):
             added = self._store.add(path)
@@ -112,3 +114,9 @@ class Answers:
 def _asked_path(url: str) -> Path:
     """Return where it is kept when *url* was asked last."""
     return DIRECTORY / ".asked" / fingerprint_of({"url": url})
+
+
+def _numbers(path: Path) -> Iterator[int]:
+    """Yield the whole numbers in *path*, one a line."""
+    with path.open(encoding="ascii") as file:
+        yield from map(int, file)

@@ -246,10 +246,11 @@ class Build:
         """Return how many edits of *trial* are in its training set too. Raises OverlapError."""
         edit_set = self.plan.edit_set(trial.slug)
         train_ids, trial_ids = (self._answers.edit_ids(each.url) for each in edit_set.sources)
-        shared = sorted(train_ids & trial_ids)
+        tried_on = set(trial_ids)
+        shared = sorted(tried_on.intersection(train_ids))
         if shared and self._settings.overlap == "refuse":
             raise OverlapError(
-                f"{edit_set.name}: {len(shared)} of {len(trial_ids)} trial edits are in the "
+                f"{edit_set.name}: {len(shared)} of {len(tried_on)} trial edits are in the "
                 f"training set too, EditID {shared[0]} first; remove them from one of the groups "
                 "at the review service, or set CBNG_OVERLAP=report"
             )

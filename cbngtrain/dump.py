@@ -6,7 +6,7 @@ elements, no attributes, volatile fields left out, ``isVandalism`` as ``true`` o
 without blanks or leading zeros, and an empty previous text for a page's creation. The same edits
 give the same bytes, in whatever order and however indented they came.
 
-A dump is read edit by edit: what is held in memory is one edit and a row of numbers for each.
+A dump is read edit by edit: what is held in memory is one edit, and three numbers for each.
 """
 
 import codecs
@@ -14,9 +14,11 @@ import gzip
 import re
 import tempfile
 import zlib
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 from xml.parsers import expat
@@ -25,6 +27,7 @@ from xml.sax.saxutils import escape
 from tqdm import tqdm
 
 from cbngtrain.errors import FormatError
+from cbngtrain.places import Places
 
 VERSION = 2  # of the canonical form: raise it when the same dump gives other bytes
 
@@ -91,7 +94,7 @@ class Counts:
         return f"{phrase}; left out: {_told(self.left_out)}" if self.left_out else phrase
 
 
-def canonicalise(raw: Path, path: Path, url: str) -> tuple[Counts, list[int]]:
+def canonicalise(raw: Path, path: Path, url: str) -> tuple[Counts, Sequence[int]]:
     """
     Write the canonical form of the dump *raw*, which may be gzipped, to *path*.
 
@@ -110,28 +113,32 @@ def canonicalise(raw: Path, path: Path, url: str) -> tuple[Counts, list[int]]:
     """
     tally: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
-    seen: set[int] = set()
-    places: list[tuple[int, int, int]] = []  # EditID, where in *unsorted*, bytes
+    places = Places()
     with tempfile.TemporaryFile(dir=path.parent) as unsorted:
         for edit in _edits(raw, url):
             edit_id = _edit_id(edit, url)
-            if edit_id in seen:
-                raise FormatError(url, f"EditID {edit_id}", "is there twice")
-            seen.add(edit_id)
             place = _Place(url, f"EditID {edit_id}")
             if why := _why_left_out(edit, place):
                 left_out[why] += 1
+                places.add((edit_id, 0, 0))
                 continue
             text = _canonical_edit(edit, place, tally)
-            places.append((edit_id, unsorted.tell(), len(text)))
+            places.add((edit_id, unsorted.tell(), len(text)))
             unsorted.write(text)
-        if not places:
+        _refuse_twice(places, url)
+        kept = array("q", (edit_id for edit_id, _, size in places if size))
+        if not kept:
             told = f"; left out: {_told(left_out)}" if left_out else ""
             raise FormatError(url, "", f"has no edits to train or try on{told}")
-        places.sort()
         _write_sorted(unsorted, places, path)
-    counts = Counts(len(places), tally["vandalism"], tally["creations"], dict(left_out))
-    return counts, [edit_id for edit_id, _, _ in places]
+    return Counts(len(kept), tally["vandalism"], tally["creations"], dict(left_out)), kept
+
+
+def _refuse_twice(places: Places, url: str) -> None:
+    """Raise FormatError if an EditID is there twice, be its edits kept or left out."""
+    for (edit_id, _, _), (next_id, _, _) in pairwise(places):
+        if edit_id == next_id:
+            raise FormatError(url, f"EditID {edit_id}", "is there twice")
 
 
 def _told(left_out: Mapping[str, int]) -> str:
@@ -139,8 +146,8 @@ def _told(left_out: Mapping[str, int]) -> str:
     return ", ".join(f"{n} without {why}" for why, n in sorted(left_out.items()))
 
 
-def _write_sorted(unsorted: IO[bytes], places: list[tuple[int, int, int]], path: Path) -> None:
-    """Write the edits at *places* to *path*, in that order."""
+def _write_sorted(unsorted: IO[bytes], places: Places, path: Path) -> None:
+    """Write the edits at *places* to *path*, by EditID; those that are left out have no length."""
     with path.open("wb") as out:
         out.write(b'<?xml version="1.0" encoding="UTF-8"?>\n<WPEditSet>\n')
         for _, offset, size in places:

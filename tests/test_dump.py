@@ -34,7 +34,8 @@ def canonical(raw: str | bytes) -> tuple[Counts, list[int], bytes]:
     with tempfile.TemporaryDirectory() as directory:
         source, path = Path(directory, "raw"), Path(directory, "edits.xml")
         source.write_bytes(raw.encode() if isinstance(raw, str) else raw)
-        return *canonicalise(source, path, URL), path.read_bytes()
+        counted, edit_ids = canonicalise(source, path, URL)
+        return counted, list(edit_ids), path.read_bytes()
 
 
 def counts(raw: str | bytes) -> Counts:

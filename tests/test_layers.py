@@ -16,6 +16,7 @@ LAYERS = (
     "step",
     "canonical",
     "settings",
+    "places",
     "dump",
     "review",
     "recipes",
