@@ -1,9 +1,9 @@
 """GitHub's workflows: pinned, with the least rights, and nothing untrusted in a shell."""
 
-import importlib.metadata
 import re
 import runpy
 import subprocess
+import sysconfig
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,15 +122,51 @@ def test_scripts_beside_the_workflows_are_sound():
     assert checked.returncode == 0, checked.stdout
 
 
+def run(program: str, *words: object) -> "subprocess.CompletedProcess[str]":
+    """Run a program that a package of this Python brought with it."""
+    path = Path(sysconfig.get_path("scripts")) / program
+    command = [str(path), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_actionlint_finds_nothing():
+    """Every key is one that GitHub knows, every expression is well typed, every script is sound."""
+    checked = run("actionlint", *WORKFLOWS)
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("runs-on:", "run-on:"),
+        ("timeout-minutes: 90", "timeout-minutes: soon"),
+        ("${{ matrix.python }}", "${{ matrix.pyhton }}"),
+        ("contents: read", "contents: look"),
+        ("bash .ci/run", "bash $RUN"),
+    ],
+)
+def test_actionlint_finds_what_is_wrong(right: str, wrong: str, tmp_path: Path):
+    """It is no rubber stamp."""
+    text = (GITHUB / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert right in text
+    path = tmp_path / "ci.yml"
+    path.write_text(text.replace(right, wrong), encoding="utf-8")
+
+    assert run("actionlint", path).returncode == 1
+
+
+def test_updates_follow_their_schema():
+    """So does the declaration of updates, which actionlint does not read."""
+    path = GITHUB / "dependabot.yml"
+    checked = run("check-jsonschema", "--builtin-schema", "vendor.dependabot", path)
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_zizmor_finds_nothing():
     """Nor does an auditor of workflows, at its most pedantic, offline."""
-    files = importlib.metadata.files("zizmor") or []
-    (program,) = (Path(str(each.locate())).resolve() for each in files if each.name == "zizmor")
-
-    audited = subprocess.run(
-        [str(program), "--offline", "--no-config", "--quiet", "--persona", "pedantic", str(GITHUB)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    audited = run("zizmor", "--offline", "--no-config", "--quiet", "--persona", "pedantic", GITHUB)
 
     assert audited.returncode == 0, audited.stdout + audited.stderr
 
