@@ -141,7 +141,9 @@ def _is_number(column: Any) -> bool:
 def _pattern(column: Any) -> bytes | None:
     """How all values of a column are written, if they are numbers but for NaN."""
     if isinstance(column, np.ndarray):
-        return b"%g" if column.ndim == 1 and not np.isnan(column).any() else None
+        if column.ndim != 1 or np.isnan(column).any():
+            return None
+        return b"%d" if np.issubdtype(column.dtype, np.integer) else b"%g"
     return b"%d" if isinstance(column, list) and set(map(type, column)) == {int} else None
 
 
@@ -235,12 +237,11 @@ def _texts_of(column: Any, limit: int | None) -> list[bytes | None]:
         return column.values() if limit is None else column.beginnings(limit + 1)
     if isinstance(column, np.ndarray) and column.ndim == 2:
         return [_float_set_text(row, limit) for row in column]
-    if isinstance(column, np.ndarray):
-        return [c_float(value, "%g").encode() for value in column.tolist()]
     if isinstance(column, WordSets):
         texts = zip(_word_set_texts(column, limit), column.is_there, strict=True)
         return [text if is_there else None for text, is_there in texts]
-    return [_TEXTS[type(value)](value) for value in column]
+    values = column.tolist() if isinstance(column, np.ndarray) else column
+    return [_TEXTS[type(value)](value) for value in values]
 
 
 def _word_set_texts(sets: WordSets, limit: int | None) -> list[bytes]:

@@ -65,7 +65,7 @@ def character_counts(block: Block) -> list[Link]:
         def run(table: Table) -> None:
             texts = table.texts(source)
             counts = text.histograms([each or b"" for each in texts]) @ sets
-            for name, column in zip(names, counts.T.tolist(), strict=True):
+            for name, column in zip(names, counts.T, strict=True):
                 table.columns[name] = _where_present(texts, column)
 
         return Step((source,), names, run)
@@ -117,7 +117,8 @@ def fast_string_search(block: Block) -> list[Link]:
             texts = table.texts(source)
             rows = [finder.counts(each or b"") for each in texts]
             for metric, name in zip(finder.metrics, names, strict=True):
-                table.columns[name] = _where_present(texts, [row[metric] for row in rows])
+                of_metric = np.array([row[metric] for row in rows])
+                table.columns[name] = _where_present(texts, of_metric)
 
         return Step((source,), names, run)
 
@@ -195,8 +196,7 @@ def wordset_compare(block: Block) -> list[Link]:
     target = block.text("num_common_words", "")
 
     def run(table: Table) -> None:
-        common = table.word_sets(first).common(table.word_sets(second))
-        table.columns[target] = common.tolist()
+        table.columns[target] = table.word_sets(first).common(table.word_sets(second))
 
     return [Step((first, second), (target,), run)] if target else []
 
@@ -208,7 +208,7 @@ def misc_raw_word_metrics(block: Block) -> list[Link]:
     def step(source: str, prefix: str) -> Step:
         def run(table: Table) -> None:
             for name, column in word_metrics.metrics(table.word_sets(source)).items():
-                table.columns[prefix + name] = column.tolist()
+                table.columns[prefix + name] = column
 
         return Step((source,), tuple(prefix + name for name in word_metrics.METRICS), run)
 
@@ -239,7 +239,7 @@ def word_finder(block: Block) -> list[Link]:
             metrics.refuse(name, "has a word beyond printable ASCII")
 
     def step(source: str, target: str, word: bytes) -> Step:
-        return _per_word_set(source, target, lambda sets: sets.times(word).tolist())
+        return _per_word_set(source, target, lambda sets: sets.times(word))
 
     return [
         step(source, prefix + name, word)
@@ -318,9 +318,9 @@ def bayesian_scorer(block: Block) -> list[Link]:
         scores = machine.scores(table.word_sets(source))
         table.columns[target] = scores.probabilities
         if count:
-            table.columns[count] = scores.words.tolist()
+            table.columns[count] = scores.words
         for name, column in zip(ranges, scores.in_ranges, strict=True):
-            table.columns[name] = column.tolist()
+            table.columns[name] = column
 
     makes = (target, *ranges, *([count] if count else []))
     return [Step((source,), makes, run)]
@@ -386,11 +386,11 @@ def _inputs(block: Block) -> list[tuple[str, str]]:
     return [(source, inputs.text(source)) for source in inputs]
 
 
-def _where_present(texts: list[bytes | None], values: list[Any]) -> list[Any]:
+def _where_present(texts: list[bytes | None], values: NDArray[np.int64]) -> Column:
     """The values of the edits that have the text."""
     if None not in texts:
         return values
-    return [None if t is None else v for t, v in zip(texts, values, strict=True)]
+    return [None if t is None else v for t, v in zip(texts, values.tolist(), strict=True)]
 
 
 def _per_text(source: str, target: str, function: Callable[[bytes], Any]) -> Step:
@@ -505,4 +505,4 @@ def _evaluated(table: Table, each: expression.Expression, kind: str) -> Any:
         # What x86 makes of a double that no 32-bit int holds, NaN included.
         low, high = INT_RANGE
         fits = (result > low - 1) & (result < high + 1)
-        return np.where(fits, np.trunc(result), low).astype(np.int64).tolist()
+        return np.where(fits, np.trunc(result), low).astype(np.int64)

@@ -32,7 +32,7 @@ class Splitter:
         self._is_plain = further.isdisjoint(_SPACES) and bool(marks)
         self.mark = bytes(marks[:1]) if self._is_plain else b""
         sets = [b"".join(b"\\x%02x" % byte for byte in sorted(each)) for each in (first, further)]
-        self._begin_none = bytes(byte for byte in range(256) if byte not in first)
+        self._first = re.compile(b"[%b]" % sets[0] if first else b"(?!)")
         self._regex = re.compile(b"[%b][%b]*" % (*sets,) if first else b"(?!)")
 
     def __eq__(self, other: object) -> bool:
@@ -43,7 +43,7 @@ class Splitter:
 
     def has_words(self, text: bytes) -> bool:
         """Whether the text has a word."""
-        return bool(text.translate(None, self._begin_none))
+        return self._first.search(text) is not None
 
     def words(self, text: bytes) -> list[bytes]:
         """The words of a text, in order."""

@@ -3,8 +3,8 @@ The properties of a chunk of edits, as columns; steps that make columns; outputs
 
 A column has one value per edit, in the order of the edit set; None where an edit has no such
 property. Values are ``bytes`` (text), ``int``, ``float`` (a 32-bit float's value) and ``bool``.
-Columns of floats may be arrays: shape (n_edits,) for numbers, (n_edits, n_values) for float
-sets; a column of texts may be `Deferred`; and one of word sets is `WordSets`.
+Columns of ints (64 bits) and floats (32 bits) may be arrays, shape (n_edits,); float sets are,
+shape (n_edits, n_values); a column of texts may be `Deferred`; and one of word sets is `WordSets`.
 """
 
 import re
@@ -67,7 +67,7 @@ class Rendered(Protocol):
         """The values as text, of long ones at least *limit* + 1 bytes."""
 
 
-Column = list[Any] | NDArray[np.float32] | Deferred | WordSets | Rendered
+Column = list[Any] | NDArray[Any] | Deferred | WordSets | Rendered
 """See the module."""
 
 
@@ -199,7 +199,7 @@ class Table:
         if column is None or isinstance(column, WordSets) or self.float_set(name) is not None:
             return None
         value = self.optional(name)[index]
-        return float(value) if isinstance(value, np.floating) else value
+        return value.item() if isinstance(value, np.generic) else value
 
 
 def sources_of(name: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,32 +81,41 @@ GREATEST: Mapping[str, Callable[[Words], Ints]] = {
 }
 """Metric → of which number of each word it is the greatest."""
 
-METRICS = (*TOTALS, *GREATEST, "distinct_word_count", "max_word_repeats")
+OF_WORDS: Mapping[str, Callable[[Words], NDArray[Any]]] = {**TOTALS, **GREATEST}
+"""Metric → what it asks of each word."""
+
+METRICS = (*OF_WORDS, "distinct_word_count", "max_word_repeats")
 """The metrics of ``misc_raw_word_metrics``."""
 
 
 def metrics(sets: WordSets) -> dict[str, Ints]:
     """Return all `METRICS` of each set, shape (n_sets,)."""
     starts, ids, times = sets.counts
-    totals, greatest = len(TOTALS), len(GREATEST)
-    found = np.zeros((len(starts) - 1, len(METRICS)), np.int64)
-    found[:, totals + greatest] = np.diff(starts)
-    filled = np.flatnonzero(np.diff(starts))
-    if len(filled):
-        begins = starts[filled]
-        of_words = sets.vocabulary.column(_of_words)[ids]  # (n_words, totals + greatest)
-        counted = of_words[:, :totals] * times[:, None]
-        found[filled, :totals] = np.add.reduceat(counted, begins)
-        found[filled, totals:-2] = np.maximum.reduceat(of_words[:, totals:], begins)
-        found[filled, -1] = np.maximum.reduceat(times, begins)
-    return dict(zip(METRICS, found.T, strict=True))
+    filled = np.flatnonzero(np.diff(starts))  # sets; `reduceat` has no answer for empty ones
+
+    def of_sets(reduced: np.ufunc, values: Ints) -> Ints:
+        found = np.zeros(len(starts) - 1, np.int64)
+        if len(filled):
+            found[filled] = reduced.reduceat(values, starts[filled])
+        return found
+
+    of_words = dict(zip(OF_WORDS, sets.vocabulary.column(_of_words).T, strict=True))
+    totals = {name: of_sets(np.add, of_words[name][ids] * times) for name in TOTALS}
+    greatest = {name: of_sets(np.maximum, of_words[name][ids]) for name in GREATEST}
+    return (
+        totals
+        | greatest
+        | {
+            "distinct_word_count": np.diff(starts),
+            "max_word_repeats": of_sets(np.maximum, times),
+        }
+    )
 
 
 def _of_words(words: list[bytes]) -> Ints:
-    """What `TOTALS` and `GREATEST` ask of each word, shape (n_words, n_metrics)."""
+    """What `OF_WORDS` asks of each word, shape (n_words, n_metrics), metric by metric in memory."""
     described = _described(words)
-    functions = (*TOTALS.values(), *GREATEST.values())
-    return np.stack([function(described) for function in functions], axis=1).astype(np.int64)
+    return np.array([function(described) for function in OF_WORDS.values()], np.int64).T
 
 
 def _described(words: list[bytes]) -> Words:
