@@ -1,6 +1,7 @@
 """
 A week of scheduled builds, rehearsed: each day the coordinator begins in an empty directory, as the
-entry point of its job gives it, with the file service as its only memory.
+entry point of its job gives it, with the file service as its only memory. In the week steps run
+beside the coordinator; on the days of another image they run as jobs.
 """
 
 import hashlib
@@ -21,7 +22,9 @@ import pytest
 import requests
 
 from tests.conftest import ROOT, Ended, Site, kill_hard, processes_in, wait_until
-from tests.ledger import Edit, Ledger, World
+from tests.dispatch.jobs_standin import JobsStandin, jobs_standin
+from tests.dispatch.places import ENGINE
+from tests.ledger import RIVALS, Edit, Ledger, World
 from tests.review_standin import Review, review_service
 from tests.web.conftest import TOKEN, Running, serving
 
@@ -62,6 +65,7 @@ class Week:
         world: As it is today.
         ledger: What has to be built.
         published: Edit set → what each of its instances means, oldest first.
+        settings: Of the coordinator, besides those that it always has.
     """
 
     site: Site
@@ -71,6 +75,7 @@ class Week:
     world: World = START
     ledger: Ledger = field(default_factory=Ledger)
     published: dict[str, list[tuple[tuple[str, object], ...]]] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
 
     def change(self, world: World) -> None:
         """Have another world from now on."""
@@ -88,8 +93,8 @@ class Week:
         env = self.site.env(
             CBNG_REVIEW_URL=self.review.url,
             CBNG_STORE_URL=self.service.url,
-            CBNG_DISPATCH="local",
             FILE_API_KEY=TOKEN,
+            **{"CBNG_DISPATCH": "local", **self.settings},
         )
         return subprocess.Popen(
             [ROOT / "toolforge" / "entrypoint", "--cluster", sys.executable, "-m", "doit"],
@@ -324,3 +329,44 @@ def test_terminated_coordinator_leaves_the_rest_to_the_next_day(week: Week):
     assert week.day().status == 0
     assert sorted(week.site.own_calls) == sorted([*wanted, "create_ann"])
     check_whole(week)
+
+
+CALLED_FOR = {
+    "bayes-train": "bayes_train", "bayes-db": "bayes.db", "two-bayes-db": "two_bayes.db",
+    "ann-train": "ann_train", "ann": "create_ann", "trial": "trial_run",
+}  # fmt: skip
+"""What a job is called after → what the core is called for in it."""
+
+
+def by_jobs(week: Week, standin: JobsStandin, digit: str) -> list[str]:
+    """Build for a day by jobs, in the image with a digest of that digit; what was called for."""
+    image = f"tools-harbor.wmcloud.org/tool-cluebotng/core:latest@sha256:{digit * 64}"
+    week.settings["CBNG_CORE_IMAGE"] = image
+    before = len(standin.made)
+    ended = week.day()
+    assert ended.status == 0, ended
+    names = [name.removeprefix("cbng-").rpartition("-")[0] for name in standin.names()[before:]]
+    return sorted(CALLED_FOR[name] for name in names if not name.startswith(RIVALS))
+
+
+def test_image_changes_and_changes_back(week: Week, tmp_path: Path):
+    """With another image all is built again, once, by jobs; with the one before nothing is."""
+    printing = week.site.core / "print_bayes_db"
+    printing.unlink()
+    printing.symlink_to(ENGINE / "bin" / printing.name)
+    with jobs_standin(tmp_path, week.site.core, FILE_API_KEY=TOKEN) as standin:
+        standin.names_of = {"http://store.invalid": week.service.url}
+        week.settings = {
+            "CBNG_DISPATCH": "jobs", "CBNG_CORE": "", "TOOL_TOOLFORGE_API_URL": standin.url,
+            "CBNG_STORE_URL_IN_PODS": "http://store.invalid",
+            "K8S_CLIENT_CRT": "certificate", "K8S_CLIENT_KEY": "key",
+        }  # fmt: skip
+        first = by_jobs(week, standin, "1")
+        other = by_jobs(week, standin, "2")
+        back = by_jobs(week, standin, "1")
+
+    assert first == sorted(week.ledger.build(START))
+    assert other == sorted(week.ledger.build(replace(START, program="other")))
+    assert back == week.ledger.build(START) == []
+    check_whole(week)
+    check_disk(week.service.root)
