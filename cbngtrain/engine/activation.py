@@ -1,5 +1,6 @@
-"""What a neuron makes of its sum: libfann's activation functions that occur in core networks."""
+"""What a neuron makes of its sum: libfann's activation functions."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -13,10 +14,23 @@ class Activation(IntEnum):
     """An activation function, by its number in libfann's files (fann_data.h)."""
 
     LINEAR = 0
+    THRESHOLD = 1
+    THRESHOLD_SYMMETRIC = 2
     SIGMOID = 3
     SIGMOID_STEPWISE = 4
     SIGMOID_SYMMETRIC = 5
     SIGMOID_SYMMETRIC_STEPWISE = 6
+    GAUSSIAN = 7
+    GAUSSIAN_SYMMETRIC = 8
+    GAUSSIAN_STEPWISE = 9  # 0 in libfann, which never wrote it
+    ELLIOT = 10
+    ELLIOT_SYMMETRIC = 11
+    LINEAR_PIECE = 12
+    LINEAR_PIECE_SYMMETRIC = 13
+    SIN_SYMMETRIC = 14
+    COS_SYMMETRIC = 15
+    SIN = 16
+    COS = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +83,7 @@ def activated(activation: Activation, sums: Floats) -> Floats:
 
     Computed in 64 bits and rounded to 32, as libfann does.
     """
-    match activation:
-        case Activation.LINEAR:
-            return sums
-        case Activation.SIGMOID_STEPWISE:
-            return _stepwise(STEPWISE, sums)
-        case Activation.SIGMOID_SYMMETRIC_STEPWISE:
-            return _stepwise(SYMMETRIC_STEPWISE, sums)
-        case Activation.SIGMOID:
-            return _logistic(sums, 1.0).astype(np.float32)
-        case Activation.SIGMOID_SYMMETRIC:
-            return (_logistic(sums, 2.0) - 1.0).astype(np.float32)
+    return _FUNCTIONS[activation](sums).astype(np.float32)
 
 
 def _logistic(sums: Floats, scale: float) -> npt.NDArray[np.float64]:
@@ -88,7 +92,7 @@ def _logistic(sums: Floats, scale: float) -> npt.NDArray[np.float64]:
         return scale / (1.0 + np.exp(-2.0 * sums.astype(np.float64)))
 
 
-def _stepwise(steps: Steps, sums: Floats) -> Floats:
+def _stepwise(steps: Steps, sums: Floats) -> npt.NDArray[np.float64]:
     """Return libfann's ``fann_stepwise``: (Δr · (sum - v)) / Δv + r on the line sum falls on."""
     v, r = np.array(steps.points).T
     line = np.searchsorted(v, sums, side="right")  # 0: below all corners … 6: above all
@@ -97,5 +101,31 @@ def _stepwise(steps: Steps, sums: Floats) -> Floats:
     base = np.concatenate(([steps.low], r[:-1], [steps.high]))
     rise = np.concatenate(([0.0], np.diff(r), [0.0]))
     run = np.concatenate(([1.0], np.diff(v), [1.0]))
-    outputs = rise[line] * (sums - start[line]) / run[line] + base[line]
-    return outputs.astype(np.float32)
+    outputs: npt.NDArray[np.float64] = rise[line] * (sums - start[line]) / run[line] + base[line]
+    return outputs
+
+
+def _bell(sums: Floats) -> npt.NDArray[np.float64]:
+    return np.exp((-sums * sums).astype(np.float64))
+
+
+_FUNCTIONS: Mapping[Activation, Callable[[Floats], npt.NDArray[np.floating]]] = {
+    Activation.LINEAR: lambda s: s,
+    Activation.THRESHOLD: lambda s: np.where(s < 0, 0.0, 1.0),
+    Activation.THRESHOLD_SYMMETRIC: lambda s: np.where(s < 0, -1.0, 1.0),
+    Activation.SIGMOID: lambda s: _logistic(s, 1.0),
+    Activation.SIGMOID_STEPWISE: lambda s: _stepwise(STEPWISE, s),
+    Activation.SIGMOID_SYMMETRIC: lambda s: _logistic(s, 2.0) - 1.0,
+    Activation.SIGMOID_SYMMETRIC_STEPWISE: lambda s: _stepwise(SYMMETRIC_STEPWISE, s),
+    Activation.GAUSSIAN: _bell,
+    Activation.GAUSSIAN_SYMMETRIC: lambda s: _bell(s) * 2.0 - 1.0,
+    Activation.GAUSSIAN_STEPWISE: np.zeros_like,
+    Activation.ELLIOT: lambda s: s / 2 / (1 + np.abs(s)) + np.float32(0.5),
+    Activation.ELLIOT_SYMMETRIC: lambda s: s / (1 + np.abs(s)),
+    Activation.LINEAR_PIECE: lambda s: s.clip(0, 1),
+    Activation.LINEAR_PIECE_SYMMETRIC: lambda s: s.clip(-1, 1),
+    Activation.SIN_SYMMETRIC: lambda s: np.sin(s.astype(np.float64)),
+    Activation.COS_SYMMETRIC: lambda s: np.cos(s.astype(np.float64)),
+    Activation.SIN: lambda s: np.sin(s.astype(np.float64)) / 2 + 0.5,
+    Activation.COS: lambda s: np.cos(s.astype(np.float64)) / 2 + 0.5,
+}

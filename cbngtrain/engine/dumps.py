@@ -16,6 +16,8 @@ from cbngtrain.engine.word_sets import WordSets
 DOUBLE_MAP = "expr_dmap_dbg"
 """What the last expressions of a chain could see: a property for dumps alone."""
 
+LONGEST_NUMBER = 20  # digits of a 64-bit integer
+
 Files = Mapping[str, BinaryIO]
 """File name → the open file."""
 
@@ -122,11 +124,12 @@ def _elements(name: str, column: Any, limit: int | None) -> list[bytes]:
     """The values as elements; nothing where an edit has none."""
     tag = name.encode()
     begin, end = b"<%b>" % tag, b"</%b>\n" % tag
-    if pattern := _pattern(column):
+    is_short = _is_number(column) and (limit is None or limit >= LONGEST_NUMBER)
+    if is_short and (pattern := _pattern(column)):
         values = column.tolist() if isinstance(column, np.ndarray) else column
         return ((begin + pattern + end) * len(values) % tuple(values)).splitlines(keepends=True)
     texts = _texts_of(column, limit)
-    if not _is_number(column):
+    if not is_short:
         texts = [None if text is None else _escaped(_cut(text, limit)) for text in texts]
     return [b"" if text is None else begin + text + end for text in texts]
 

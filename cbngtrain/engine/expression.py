@@ -8,8 +8,8 @@ argument, named constants; every other name is a property's.
 Results are those of the core's library, with two exceptions. Functions and powers may differ in
 the last bit of a double (relative 2e-16) where NumPy's are not the C library's; the 32-bit
 float that is kept of a result then nearly always is the same one, and at most differs in its
-last bit (6e-8). And where NaNs of unlike signs are added or multiplied, which of them is kept
-depends on how the library was compiled.
+last bit (6e-8). And NaN may have another sign where NaNs of unlike signs are added or
+multiplied, or one is raised to a power.
 """
 
 import math
@@ -71,9 +71,9 @@ def _power(x: Doubles, y: Doubles) -> Doubles:
 
 
 _OPERATORS: dict[str, Callable[[Doubles, Doubles], Doubles]] = {
-    "+": np.add,
+    "+": lambda x, y: y + x,  # of two NaNs, the core's library as compiled keeps the second
     "-": np.subtract,
-    "*": np.multiply,
+    "*": lambda x, y: y * x,
     "/": np.divide,
     "^": _power,
 }
@@ -178,15 +178,15 @@ def _operated(sign: str, left: _Node, right: _Node) -> _Node:
     The node of an operator.
 
     The core's library drops a literal 0 from sums, which keeps the sign of a zero; its powers
-    are 0, whatever the exponent, and ``x ^ 0`` is 1.
+    are 0, whatever the exponent, and ``1 ^ x`` and ``x ^ 0`` are 1.
     """
     if left.number is None or right.number is None:
         if right.number == 0 and sign in {"+", "-"}:
             return left
         if left.number == 0 and sign == "+":
             return right
-        if sign == "^" and (left.number == 0 or right.number == 0):
-            return _constant(float(right.number == 0), is_number=True)
+        if sign == "^" and (left.number in {0, 1} or right.number == 0):
+            return _constant(float(left.number != 0), is_number=True)
     return _applied(_OPERATORS[sign], left, right)
 
 

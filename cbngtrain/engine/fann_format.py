@@ -3,7 +3,7 @@ libfann's text format, ``FANN_FLO_2.1``: line by line ``name=value``, in a fixed
 
 Written as libfann 2.2 writes it (fann_io.c), read as strictly as its fields matter: what the
 core's networks do not use (cascade training, quickprop) is written with libfann's defaults and
-not looked at when read.
+not looked at when read. Nor is scaling: libfann runs a network as if it had none.
 """
 
 import math
@@ -93,12 +93,11 @@ def read(path: Path) -> FannFile:
 
     Raises:
         FormatError: The file is missing, cut or malformed (with the line), or the network is not
-            a fully connected one, layer to layer, without scaling.
+            a fully connected one, layer to layer.
     """
     fields = _fields(path)
     fields.expect("connection_rate", 1)
     fields.expect("network_type", 0)
-    fields.expect("scale_included", 0)
     sizes = fields.layer_sizes()
     neurons = fields.neurons(sizes)
     return FannFile(sizes, neurons, fields.weights(sizes))

@@ -85,8 +85,8 @@ def load_network(path: Path) -> Network:
 
     Raises:
         FormatError: The file is missing, cut or malformed (with the line), or holds a network of
-            a kind that the core never makes: sparse, shortcut, scaled, or with an activation
-            function that is not in `Activation`.
+            a kind that the core never makes: sparse, shortcut, or with neurons that differ within
+            a layer.
     """
     file = fann_format.read(path)
     layers = []

@@ -103,15 +103,21 @@ class Table:
             FormatError: An edit has none, or it is of none of *kinds* (where given).
         """
         column = self.optional(name)
-        if isinstance(column, list):
-            for edit, value in zip(self.edits, column, strict=True):
-                if value is None:
-                    raise FormatError(self.path, edit.place, f"the edit has no {name}")
-                if kinds and not isinstance(value, kinds):
-                    raise FormatError(self.path, edit.place, f"{name} is of the wrong type")
-        elif kinds:
-            raise FormatError(self.path, self.edits[0].place, f"{name} is of the wrong type")
+        if isinstance(column, WordSets):
+            self._require(name, column.is_there)
+        elif isinstance(column, list):
+            self._require(name, [value is not None for value in column])
+        values = column if isinstance(column, list) else [column] if kinds else []
+        for edit, value in zip(self.edits, values, strict=False):
+            if kinds and not isinstance(value, kinds):
+                raise FormatError(self.path, edit.place, f"{name} is of the wrong type")
         return column
+
+    def _require(self, name: str, is_there: Sequence[bool]) -> None:
+        """Refuse the first edit that has not the property."""
+        for edit, has in zip(self.edits, is_there, strict=True):
+            if not has:
+                raise FormatError(self.path, edit.place, f"the edit has no {name}")
 
     def word_sets(self, name: str) -> WordSets:
         """
@@ -120,14 +126,10 @@ class Table:
         Raises:
             FormatError: An edit has none, or something else.
         """
-        column = self.columns.get(name)
-        if isinstance(column, WordSets):
-            for edit, is_there in zip(self.edits, column.is_there, strict=True):
-                if not is_there:
-                    raise FormatError(self.path, edit.place, f"the edit has no {name}")
-            return column
-        self.required(name)
-        raise FormatError(self.path, self.edits[0].place, f"{name} is of the wrong type")
+        column = self.required(name)
+        if not isinstance(column, WordSets):
+            raise FormatError(self.path, self.edits[0].place, f"{name} is of the wrong type")
+        return column
 
     def texts(self, name: str) -> list[bytes | None]:
         """The values of a property that is text, None where an edit has no such property."""
@@ -158,7 +160,7 @@ class Table:
             return self._lengths(name.removesuffix("_size"))
         values = [self._number(name, index) for index in range(len(self.edits))]
         is_whole = None not in values
-        return np.array([value or 0.0 for value in values], np.float64), is_whole
+        return np.array([0.0 if v is None else v for v in values], np.float64), is_whole
 
     def presence(self, name: str) -> list[bool]:
         """Return which edits have the number that `numbers` gives under a name."""

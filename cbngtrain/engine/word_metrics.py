@@ -107,7 +107,7 @@ def metrics(sets: WordSets) -> dict[str, Ints]:
         | greatest
         | {
             "distinct_word_count": np.diff(starts),
-            "max_word_repeats": of_sets(np.maximum, times),
+            "max_word_repeats": of_sets(np.maximum, times.clip(0)),  # a delta's may be below 0
         }
     )
 

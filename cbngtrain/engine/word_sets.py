@@ -140,12 +140,13 @@ class WordSets:
 
     def common(self, other: "WordSets") -> Ints:
         """The sums of the other sets' counts over the words in both, shape (n_sets,)."""
+        mine = self.counts  # before the vocabulary is asked: to count adds words to it
         starts, ids, times = other.counts
         if other.vocabulary is not self.vocabulary:
             words = other.vocabulary.words
             ids = np.array([self.vocabulary.id(words[i]) for i in ids.tolist()], np.int64)
         width = len(self.vocabulary) + 1
-        ours = rows_of(self.counts.starts) * width + self.counts.ids  # ascending
+        ours = rows_of(mine.starts) * width + mine.ids  # ascending
         theirs = rows_of(starts) * width + ids
         is_ours = np.append(ours, NOTHING)[np.searchsorted(ours, theirs)] == theirs
         sums = np.concatenate(([0], np.cumsum(times * (is_ours & (ids != NOTHING)))))

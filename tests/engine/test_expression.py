@@ -73,6 +73,7 @@ def test_nothing_divided_by_nothing_is_the_nan_of_x86():
         ("0 ^ b", "0.0"),
         ("0 ^ (0 ^ b)", "1.0"),
         ("(b ^ 0) ^ -1", "1.0"),
+        ("0 ^ -(1 ^ b)", "inf"),
         ("minus_zero ^ 0.5", "0.0"),
         ("(-1 / b) ^ 0.5", "inf"),
     ],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cbngtrain.engine.configuration import Block
-from cbngtrain.engine.dumps import DoubleMap
+from cbngtrain.engine.dumps import DoubleMap, Dump, Properties
 from cbngtrain.engine.edits import Edit
 from cbngtrain.engine.errors import FormatError
 from cbngtrain.engine.features import MODULES
@@ -73,3 +73,38 @@ def test_dumped_numbers_of_edits_that_differ(limit: int | None):
         b"DoubleMap:\nhere_size: 3\nnumber: 1\noften: 4\n",
         b"DoubleMap:\nnumber: 2\n",
     ]
+
+
+def test_dumped_zeros_keep_their_signs():
+    """Also those of float sets, as expressions see them."""
+    table = Table(PATH, [Edit({}, PATH, 0)], {"set": np.array([[-0.0, 0.0]], np.float32)})
+    assert DoubleMap(table).texts(None) == [b"DoubleMap:\nset_0: -0\nset_1: 0\n"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "weight", "count"),
+    [
+        (None, b"1.67772e+07", b"-2147483648"),
+        (20, b"1.67772e+07", b"-2147483648"),
+        (10, b"1.6777 ...", b"-21474 ..."),
+        (4, b" ...", b" ..."),
+    ],
+    ids=["no limit", "longer", "shorter", "least"],
+)
+def test_numbers_are_cut_like_texts(limit: int | None, weight: bytes, count: bytes):
+    """A dump's limit is for every value, however short numbers are."""
+    columns = {"weight": np.array([16777217], np.float32), "count": [-(2**31)]}
+    table = Table(PATH, [Edit({}, PATH, 0)], dict(columns))  # type: ignore[arg-type]  # what a test gives
+
+    assert Dump("x.xml", limit).rendered(table) == (
+        b"<WPEdit>\n<count>%b</count>\n<weight>%b</weight>\n</WPEdit>\n\n\n" % (count, weight)
+    )
+
+
+def test_a_list_needs_all_its_properties():
+    """Word sets too: an edit without one is told by its name."""
+    column = WordSets.of([{b"a": 1}, {}])
+    column.is_there = [True, False]
+    edits = [Edit({"editid": b"%d" % i}, PATH, 0) for i in range(2)]
+    with pytest.raises(FormatError, match="EditID 1: the edit has no words"):
+        Properties("x.txt", ("words",)).rendered(Table(PATH, edits, {"words": column}))

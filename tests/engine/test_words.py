@@ -192,6 +192,27 @@ def test_common_words_are_counted_in_the_second_set(pairs):
     assert firsts.common(seconds).tolist() == expected
 
 
+@given(some_pairs, st.integers(1, 3), st.integers(1, 3))
+def test_common_runs_of_texts(pairs, one, other):
+    """Whichever of the two is counted first, and whatever each takes for a word."""
+    new = [_set(text, one) for text, _ in pairs]
+    old = [_set(text, other) for _, text in pairs]
+    expected = [sum(b[word] for word in a.keys() & b.keys()) for a, b in zip(new, old, strict=True)]
+    splitting = Splitting()
+    ours, theirs = (
+        splitting.of(list(column), HOW, Runs(length))
+        for column, length in zip(zip(*pairs, strict=True), (one, other), strict=True)
+    )
+    assert ours.common(theirs).tolist() == expected
+
+
+def test_a_set_of_negative_counts_repeats_nothing():
+    """As what is left of a page in a delta."""
+    found = word_metrics.metrics(WordSets.of([{b"gone": -3}, {b"gone": -3, b"new": 2}]))
+    assert found["max_word_repeats"].tolist() == [0, 2]
+    assert found["word_count"].tolist() == [-3, -1]
+
+
 @pytest.mark.parametrize("separator", [b" ", b"~"], ids=["before all words", "after all words"])
 def test_first_runs_with_any_separator(separator):
     """Also where runs do not sort as their first words do."""
