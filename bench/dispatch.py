@@ -45,10 +45,9 @@ from cbngtrain.step import (
 )
 from cbngtrain.store import DirectoryStore
 from tests.conftest import dump, edits
-from tests.dispatch.conftest import CORE, TOKEN, settings_of
+from tests.dispatch.conftest import CORE, TOKEN, Scene, settings_of
 from tests.dispatch.fake_cluster import FakeCluster, Json
 from tests.dispatch.real import SNIPPET, Releases, real_cluster
-from tests.dispatch.test_cluster import Scene
 from tests.web.conftest import serving
 
 GOAL = 1.10  # times the lower bound
@@ -167,7 +166,7 @@ class Simulation:
         }
         targets = [step.name for steps in self.plan.steps.values() for step in steps]
         DoitMain(ModuleTaskLoader(namespace)).run(["run", *targets])
-        self._dispatcher.kill()
+        self._dispatcher.stopping.begin()
 
 
 def simulate(options: argparse.Namespace) -> bool:

@@ -124,11 +124,11 @@ def _dispatcher(
     there = _elsewhere(settings, store, planned, run_in, deadline)
 
     def kill() -> None:
-        there.kill()
+        there.stopping.begin()
         here.kill()
 
-    stop_on_signals(kill, there.interrupt)
-    atexit.register(there.leave)
+    stop_on_signals(kill, there.stopping.interrupt)
+    atexit.register(there.stopping.leave)
     return there if run_in.trainer else SplitDispatcher(there, here)
 
 
@@ -137,10 +137,10 @@ def _elsewhere(
 ) -> "JobDispatcher | PodDispatcher":
     """Return the place for steps that do not run here."""
     if settings.dispatch == "jobs":
-        from cbngtrain.dispatch import jobs, toolforge_jobs  # noqa: PLC0415 - see above
+        from cbngtrain.dispatch import job_attendant, jobs, toolforge_jobs  # noqa: PLC0415 - see above
 
         client = toolforge_jobs.Jobs(toolforge(settings))
-        pace_of_jobs = jobs.JobPace(deadline=deadline)
+        pace_of_jobs = job_attendant.JobPace(deadline=deadline)
         return jobs.JobDispatcher(store, settings, planned, run_in, client, pace_of_jobs)
     from cbngtrain.dispatch import attendant, pods  # noqa: PLC0415 - see above
 

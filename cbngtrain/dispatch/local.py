@@ -72,7 +72,7 @@ class LocalDispatcher:
             try:
                 code = self._execute(step, directory, output)
                 kept_log = self._store.add(output)
-                told = output.read_bytes()[-_TAIL:].decode(errors="replace")
+                told = _end_of(output)
             finally:
                 output.unlink(missing_ok=True)
             if code:
@@ -249,6 +249,13 @@ def _pass_on(step: Step, printed: bytes) -> None:
     for line in printed.decode(errors="replace").replace("\r", "\n").splitlines():
         if line.strip():
             log.info("%s: %s", step.name, line.rstrip())
+
+
+def _end_of(output: Path) -> str:
+    """Return the last of what a command printed, which may be very much."""
+    with output.open("rb") as file:
+        file.seek(max(output.stat().st_size - _TAIL, 0))
+        return file.read(_TAIL).decode(errors="replace")
 
 
 def _full(directory: Path) -> str:

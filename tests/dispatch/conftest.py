@@ -1,9 +1,11 @@
 """One step whose command is its input, for pods of a fake cluster and of a real one."""
 
 import logging
+import secrets
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ import pytest
 
 from cbngtrain.canonical import digest_of
 from cbngtrain.dispatch.attendant import Pace
-from cbngtrain.dispatch.manifest import FINGERPRINT
+from cbngtrain.dispatch.manifest import EDIT_SET, FINGERPRINT
 from cbngtrain.dispatch.pods import PodDispatcher
 from cbngtrain.dispatch.programs import Images
+from cbngtrain.errors import DispatchError
+from cbngtrain.http_store import HttpStore
 from cbngtrain.image import Image
 from cbngtrain.plan import EditSet, Plan
 from cbngtrain.settings import Settings
@@ -31,7 +35,10 @@ from cbngtrain.step import (
     fingerprint,
 )
 from cbngtrain.store import DirectoryStore, Store
+from tests.conftest import wait_until
 from tests.dispatch.fake_cluster import FakeCluster, Json
+from tests.dispatch.real import SNIPPET, Real, Releases, real_cluster
+from tests.web.conftest import Running, serving
 
 TOKEN = "test-write-token"  # what the test cluster's secret holds
 CORE = Image.parse("tools-harbor.wmcloud.org/tool-cluebotng/core@sha256:" + "c" * 64)
@@ -148,7 +155,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     made = Stage(tmp_path, cluster, DirectoryStore(tmp_path / "store"), cluster.start(tmp_path))
     yield made
     for dispatcher in made.dispatchers:
-        dispatcher.kill()
+        dispatcher.stopping.begin()
     cluster.stop()
 
 
@@ -175,3 +182,100 @@ def text_of(store: DirectoryStore, digest: str) -> str:
     path = store.path(Digest(digest))
     assert digest_of(path) == digest
     return path.read_text(encoding="utf-8")
+
+
+PACE = Pace(poll=10, quota=2, again=0.5, deaf=120)
+
+
+@dataclass
+class Scene:
+    """A file service that pods reach, and a step whose command is its input."""
+
+    real: Real
+    service: Running
+    releases: Releases
+    path: Path
+    slug: str
+
+    @property
+    def store(self) -> DirectoryStore:
+        """What the service serves."""
+        return DirectoryStore(self.service.root)
+
+    def step(self, **resources: Any) -> Step:
+        """The step; small unless told otherwise."""
+        small = {"memory": 100, "cpu": 0.05, **resources}
+        return replace(step_of(self.slug, **small), program={"release": f"{self.releases.url}/v1"})
+
+    def inputs(self, script: str) -> dict[str, Made]:
+        """An input that says what the command does; no two are equal."""
+        content = f"{script}\n# {self.slug}\n".encode()
+        return inputs_of(stored(self.store, self.path, content), len(content))
+
+    def dispatcher(
+        self, step: Step, image: Image | None = None, pace: Pace = PACE, **settings: str
+    ) -> PodDispatcher:
+        """Who dispatches the step."""
+        found = settings_of(
+            self.real.kubeconfig, CBNG_STORE_URL=self.service.url, CBNG_CORE_RELEASE="v1",
+            CBNG_CORE_RELEASES_URL=self.releases.url, **settings,
+        )  # fmt: skip
+        store = HttpStore(self.service.url, TOKEN)
+        images = Images(image or self.real.image, None)
+        return PodDispatcher(store, found, plan_of(step), images, pace)
+
+    def run(self, script: str, step: Step | None = None, **options: Any) -> Step:
+        """Run the step with that input; return it."""
+        step = step or self.step()
+        inputs = self.inputs(script)
+        dispatcher = self.dispatcher(step, **options)
+        try:
+            dispatcher.run(step, fingerprint(step, inputs), inputs)
+        finally:
+            dispatcher.stopping.begin()
+        assert self.store.find(fingerprint(step, inputs))
+        return step
+
+    def refusal(self, script: str, step: Step | None = None, **options: Any) -> DispatchError:
+        """The error with which the step ends."""
+        with pytest.raises(DispatchError) as error:
+            self.run(script, step, **options)
+        return error.value
+
+    def pods(self) -> list[Json]:
+        """The pods of this test."""
+        found = self.real.cluster().pods()[0]
+        return [pod for pod in found
+                if pod["metadata"].get("annotations", {}).get(EDIT_SET) == self.slug]  # fmt: skip
+
+    @property
+    def started(self) -> int:
+        """How many pods have run."""
+        return self.releases.fetched.get("v1", 0)
+
+    def wait_for_run(self, number: int = 1) -> None:
+        """Return when so many pods have begun."""
+        wait_until(lambda: self.started >= number, 60)
+
+
+@pytest.fixture(scope="session")
+def real() -> Iterator[Real]:
+    """A real cluster."""
+    with real_cluster() as found:
+        yield found
+
+
+@pytest.fixture
+def scene(real: Real, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    """A scene of its own for each test; its pods are gone afterwards."""
+    monkeypatch.chdir(tmp_path)
+    with ExitStack() as stack:
+        env = {"FILE_API_KEY": TOKEN, "CBNG_KEEP_FREE": "0"}
+        service = stack.enter_context(serving(tmp_path / "store", env, host=real.host))
+        releases = Releases(real.host, {"v1": SNIPPET})
+        stack.callback(releases.stop)
+        made = Scene(real, service, releases, tmp_path, f"t-{secrets.token_hex(4)}")
+        yield made
+        cluster = real.cluster()
+        for pod in made.pods():
+            cluster.delete(pod)

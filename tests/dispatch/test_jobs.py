@@ -1,7 +1,6 @@
 """Steps as Toolforge jobs: over a stand-in that runs them, and odd answers."""
 
 import functools
-import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -11,30 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests_mock
 
 from cbngtrain.build import Dispatcher
 from cbngtrain.dispatch.deadline import Deadline
-from cbngtrain.dispatch.jobs import JobDispatcher, JobPace
-from cbngtrain.dispatch.manifest import Room, pod_name
+from cbngtrain.dispatch.job_attendant import JobPace
+from cbngtrain.dispatch.jobs import JobDispatcher
+from cbngtrain.dispatch.manifest import pod_name
 from cbngtrain.dispatch.programs import Images
 from cbngtrain.dispatch.toolforge_jobs import (
     NAME,
-    Job,
     Jobs,
-    Line,
-    State,
-    ended_pod,
-    image_name,
 )
 from cbngtrain.errors import (
     BlobNotFound,
     DispatchError,
-    JobExists,
-    QuotaExceeded,
     StepFailed,
     StepTimedOut,
-    ToolforgeError,
 )
 from cbngtrain.image import Image
 from cbngtrain.plan import Plan
@@ -43,7 +34,7 @@ from cbngtrain.settings import Settings
 from cbngtrain.step import Fingerprint, Made
 from cbngtrain.toolforge_api import ToolforgeApi
 from tests.conftest import Site, wait_until
-from tests.dispatch.jobs_standin import JOBS, TOOL, JobsStandin, jobs_standin
+from tests.dispatch.jobs_standin import TOOL, JobsStandin, jobs_standin
 from tests.dispatch.places import WELL, Pod, engine_workspace, recipe, step_of
 from tests.web.conftest import TOKEN, Running, serving
 
@@ -180,7 +171,7 @@ def test_two_coordinators_share_a_job(trainer: Trainer):
     threads[0].start()
     wait_until(lambda: bool(trainer.standin.made))
     threads[1].start()
-    first.kill()
+    first.stopping.begin()
     threads[0].join(10)
     go.touch()
     threads[1].join(20)
@@ -327,10 +318,10 @@ def test_end_of_an_earlier_job_is_not_taken_for_one_that_was_attached_to(trainer
     made = functools.partial(threading.Thread, target=quiet, daemon=True)
     made(args=(first, trainer, inputs)).start()
     wait_until(lambda: len(trainer.standin.made) == 2)
-    first.kill()
+    first.stopping.begin()
     thread = made(args=(second, trainer, inputs))
     thread.start()
-    wait_until(lambda: bool(second._attended))
+    wait_until(lambda: bool(second.stopping.attended))
     trainer.standin.drop(trainer.name)
     wait_until(lambda: len(trainer.standin.made) == 3)
     go.touch()
@@ -412,6 +403,34 @@ def test_quota_that_others_use_up_is_waited_for(trainer: Trainer):
     assert trainer.has_record
 
 
+def test_no_step_starts_before_the_limits_are_known(trainer: Trainer):
+    """While one step reads the quota the others wait: none asks for more than a job may have."""
+    other = step_of(recipe("bayes_train"), "b-set", core=f"{trainer.pod.path}/other")
+    steps = (trainer.step, other)
+    trainer.standin.fail("GET", "/quotas", 503)
+    with ToolforgeApi(trainer.standin.url, TOOL, None, sleep=lambda _: time.sleep(0.5)) as api:
+        dispatcher = JobDispatcher(
+            trainer.pod.store,
+            replace(trainer.settings, memory_scale=8.0),
+            Plan((), {step.slug: (step,) for step in steps}),
+            Images(IMAGE, None),
+            Jobs(api),
+            QUICK,
+        )
+        threads = [
+            threading.Thread(
+                target=dispatcher.run, args=(step, trainer.pod.key(step), trainer.pod.inputs(step))
+            )
+            for step in steps
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+
+    assert [body["memory"] for body in trainer.standin.made] == ["4096Mi", "4096Mi"]
+
+
 def test_job_that_never_starts(trainer: Trainer):
     """A job that is pending for too long is deleted, and what Toolforge says is told."""
     trainer.standin.is_pending = True
@@ -434,7 +453,7 @@ def test_job_that_waits_for_quota_may_wait(trainer: Trainer):
     wait_until(lambda: len(trainer.standin.seen) > 12)
 
     assert thread.is_alive()
-    dispatcher.kill()
+    dispatcher.stopping.begin()
     thread.join(10)
 
 
@@ -486,11 +505,11 @@ def stopped(trainer: Trainer, interrupts: int) -> None:
     wait_until(lambda: any(trainer.name in each for each in trainer.standin.seen[3:]))
     wait_until(lambda: bool(trainer.standin.made))
     time.sleep(0.2)
-    dispatcher.kill()
+    dispatcher.stopping.begin()
     for _ in range(interrupts):
-        dispatcher.interrupt()
+        dispatcher.stopping.interrupt()
     thread.join(10)
-    dispatcher.leave()
+    dispatcher.stopping.leave()
 
 
 def test_stopping_leaves_the_jobs(trainer: Trainer):
@@ -522,145 +541,3 @@ def test_deadline_leaves_steps_to_the_next_build(trainer: Trainer):
         trainer.run()
 
     assert trainer.standin.made == []
-
-
-# The client -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def jobs() -> Iterator[Jobs]:
-    """The jobs of a tool, at a place where requests_mock answers."""
-    with ToolforgeApi("https://api.invalid", TOOL, None, sleep=lambda _: None) as api:
-        yield Jobs(api)
-
-
-ADDRESS = f"https://api.invalid{JOBS}"
-NEED = Room(memory=512, cpu=500)
-
-
-@pytest.mark.parametrize(
-    "name", ["", "/", "..", "cbng-a/../b", "other", "cbng-" + "a" * 50, "cbng-A"]
-)
-def test_only_jobs_with_our_names_are_asked_for(jobs: Jobs, name: str):
-    """A name that is not ours never becomes part of a request; above all, not an empty one."""
-    with requests_mock.Mocker() as mock:
-        for ask in (jobs.delete, jobs.job, jobs.log):
-            with pytest.raises(DispatchError, match="no name of a job of ours"):
-                ask(name)
-
-    assert mock.call_count == 0
-
-
-def test_job_as_it_is_told(jobs: Jobs):
-    """What is told of a job is read from the new status; the old sentences are not."""
-    told = {"name": "cbng-a", "cmd": "launcher x", "status_short": "Running for 3 days",
-            "status": {"short": "pending", "duration": "", "messages": ["a", "b\nc"]}}  # fmt: skip
-    with requests_mock.Mocker() as mock:
-        mock.get(f"{ADDRESS}cbng-a/", json={"job": told, "messages": {}})
-        job = jobs.job("cbng-a")
-
-    assert job == Job(name="cbng-a", command="launcher x", state=State.PENDING, messages="a; b c")
-
-
-@pytest.mark.parametrize("told", [{}, {"status": "Running"}, {"status": {"short": "odd"}}])
-def test_odd_answer_is_unknown(jobs: Jobs, told: dict[str, Any]):
-    """What is not understood is unknown, never ended."""
-    with requests_mock.Mocker() as mock:
-        mock.get(f"{ADDRESS}cbng-a/", json={"job": told})
-        job = jobs.job("cbng-a")
-
-    assert job
-    assert (job.state, job.has_ended) == (State.UNKNOWN, False)
-
-
-def test_job_that_is_not_there(jobs: Jobs):
-    """A job that Toolforge does not know is none; deleting it is no error."""
-    with requests_mock.Mocker() as mock:
-        mock.get(f"{ADDRESS}cbng-a/", status_code=404)
-        mock.delete(f"{ADDRESS}cbng-a/", status_code=404)
-        assert jobs.job("cbng-a") is None
-        jobs.delete("cbng-a")
-
-
-@pytest.mark.parametrize(
-    ("status", "text", "error"),
-    [
-        (409, "exists", JobExists),
-        (403, "exceeded quota: x", QuotaExceeded),
-        (400, "Quota exceeded", QuotaExceeded),
-        (400, "nonsense", ToolforgeError),
-        (500, "quota", ToolforgeError),
-    ],
-)
-def test_refused_jobs(jobs: Jobs, status: int, text: str, error: type[Exception]):
-    """Each refusal is the error that is caught by its name; a job is never asked for twice."""
-    with requests_mock.Mocker() as mock:
-        mock.post(ADDRESS, status_code=status, json={"messages": {"error": [text]}})
-        with pytest.raises(error):
-            jobs.create("cbng-a", ["true"], IMAGE, need=NEED, seconds=5)
-
-    assert mock.call_count == 1
-
-
-def test_command_is_quoted(jobs: Jobs):
-    """A command's words come out of Toolforge's splitting as they went in."""
-    words = ["bash", "-c", "echo 'a b'\n$(c)", "`d`", "é\\"]
-    with requests_mock.Mocker() as mock:
-        mock.post(ADDRESS, json={})
-        jobs.create("cbng-a", words, IMAGE, need=NEED, seconds=5)
-
-    sent = mock.last_request.json()
-    assert shlex.split(sent["cmd"]) == ["timeout", "--kill-after=30", "5", *words]
-    assert (sent["memory"], sent["cpu"]) == ("512Mi", "0.5")
-
-
-@pytest.mark.parametrize("answer", [{}, {"quota": None}, {"quota": {"categories": []}}])
-def test_quota_that_is_not_understood_bounds_nothing(jobs: Jobs, answer: dict[str, Any]):
-    """Then Toolforge's refusals bound what runs."""
-    with requests_mock.Mocker() as mock:
-        mock.get(f"https://api.invalid/jobs/v1/tool/{TOOL}/quotas", json=answer)
-        running, one = jobs.room()
-
-    assert min(running.pods, running.memory, one.memory) >= 2**20
-
-
-def test_quota(standin: JobsStandin):
-    """What may run at once, and what one job may have, is read from the quota."""
-    with ToolforgeApi(standin.url, TOOL, None) as api:
-        running, one = Jobs(api).room()
-
-    assert running == Room(memory=8192, cpu=8000, pods=10)
-    assert (one.memory, one.cpu) == (4096, 1000)
-
-
-@pytest.mark.parametrize(
-    ("image", "name"),
-    [
-        (str(IMAGE), f"tool-cluebotng/core:latest@sha256:{'1' * 64}"),
-        ("tools-harbor.wmcloud.org/tool-x/y", "tool-x/y:latest"),
-        ("docker-registry.tools.wmflabs.org/toolforge-bookworm-sssd:latest", "bookworm"),
-    ],
-)
-def test_images_as_toolforge_names_them(image: str, name: str):
-    """The registry is left out, and Toolforge's own images go by a word."""
-    assert image_name(Image.parse(image)) == name
-
-
-def line(pod: str, text: str) -> Line:
-    """A line of a log."""
-    return Line(pod=pod, time="", text=text)
-
-
-def test_last_end_counts():
-    """Of several pods' ends the last counts; what a command prints in that form does not end it."""
-    lines = [
-        line("a", 'cbngtrain: {"code":82}'),
-        line("b", 'x cbngtrain: {"code":83}'),
-        line("b", "cbngtrain: {broken"),
-        line("b", 'cbngtrain: {"code":84}'),
-        line("c", 'cbngtrain: {"code":"0"}'),
-    ]
-
-    assert ended_pod(lines) == ("b", {"code": 84})
-    assert ended_pod(lines, {"b"}) == ("a", {"code": 82})
-    assert ended_pod(lines, {"a", "b"}) == ("", {})
