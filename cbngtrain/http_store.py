@@ -81,8 +81,7 @@ class HttpStore:
                 log.warning("blob %s came with other bytes", digest)
         finally:
             part.unlink(missing_ok=True)
-        self._take_out(digest)
-        raise DigestMismatch(digest, f"blob {digest} had rotted at {self.place(digest)}")
+        raise DigestMismatch(digest, f"{self.place(digest)} {self._take_out(digest)}")
 
     def _download(self, digest: Digest, path: Path) -> Digest:
         """Write the blob to *path*, going on where it breaks off; return its sha256."""
@@ -106,7 +105,11 @@ class HttpStore:
         update: Callable[[bytes], None],
         patience: Patience,
     ) -> None:
-        """Append to *file* what it lacks of the blob."""
+        """
+        Append to *file* what it lacks of the blob.
+
+        Who knows no ranges sends all of it again, of which what the file has is passed over.
+        """
         start = file.tell()
         headers = {"Range": f"bytes={start}-", "If-Range": f'"{digest}"'} if start else {}
         path = f"/cas/{digest}"
@@ -117,21 +120,31 @@ class HttpStore:
                 return
             if answer.status_code not in {200, 206}:
                 raise StoreError(told(answer))
-            if start and answer.status_code != 206:
-                raise StoreError(f"{self.place(digest)}: cannot be read from byte {start} on")
-            total = start + int(answer.headers.get("Content-Length", 0))
+            if coding := answer.headers.get("Content-Encoding"):
+                raise StoreError(
+                    f"{self.place(digest)} came as {coding[:40]}: what stands between must pass "
+                    "the bytes on as they are"
+                )
+            known = start if answer.status_code == 200 else 0  # bytes that come again
+            total = start - known + int(answer.headers.get("Content-Length", 0))
             with _bar(digest, total, start) as bar:
                 while chunk := answer.raw.read1(_CHUNK):  # what is there: a break loses nothing
-                    file.write(chunk)
-                    update(chunk)
-                    bar.update(len(chunk))
-                    patience.refresh()
+                    new = chunk[known:]
+                    known = max(known - len(chunk), 0)
+                    if new:
+                        file.write(new)
+                        update(new)
+                        bar.update(len(new))
+                        patience.refresh()
 
-    def _take_out(self, digest: Digest) -> None:
-        """Ask the service to look at the blob, and to remove it if it has rotted."""
+    def _take_out(self, digest: Digest) -> str:
+        """Have the service remove the blob if it has rotted; return what became of it."""
         answer = self._client.ask("DELETE", f"/cas/{digest}")
-        if answer.status_code not in {204, 404}:
-            log.warning("%s was not taken out: %s", self.place(digest), told(answer))
+        if answer.status_code == 204:
+            return "had rotted and was taken out of the store"
+        if answer.status_code == 409:
+            return "came with other bytes twice, but is whole there: they change on the way"
+        return f"came with other bytes twice, and was not taken out: {told(answer)}"
 
     def add(self, path: Path) -> Digest:
         """See `Store`. What is there is not sent again."""

@@ -1,5 +1,6 @@
 """The store's client where the network is not kind: over a real file service, and stand-ins."""
 
+import gzip
 import os
 import socket
 import threading
@@ -228,6 +229,59 @@ def test_progress_renews_the_tries(wire, patience, tmp_path):
     served = wire(*pieces, cut(CONTENT, 100 * times, 99999))
     HttpStore(served.url, patience=patience).fetch(DIGEST, tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == CONTENT
+
+
+def test_download_goes_on_without_ranges(wire, patience, tmp_path):
+    """Where all is sent again, what came already is passed over."""
+    again = answer("200 OK", CONTENT)
+    served = wire(cut(CONTENT, 0, 1000), again[: again.index(CONTENT) + 700], again)
+    HttpStore(served.url, patience=patience).fetch(DIGEST, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+
+
+def test_download_that_never_gets_further(wire, patience, tmp_path):
+    """A download that always breaks off at the same byte is given up: that is no progress."""
+    served = wire(cut(CONTENT, 0, 1000))
+    with pytest.raises(StoreError, match="IncompleteRead"):
+        HttpStore(served.url, patience=patience).fetch(DIGEST, tmp_path / "out")
+    assert (len(served.asked), list(tmp_path.iterdir())) == (TRIES, [])
+
+
+def test_download_in_chunks(wire, patience, tmp_path):
+    """A proxy that takes the length away, and sends chunks, takes nothing from the bytes."""
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(CONTENT), CONTENT)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    served = wire(head + chunks[:5000], answer("206 Partial", CONTENT[len(chunks[:5000]) - 6 :]))
+    HttpStore(served.url, patience=patience).fetch(DIGEST, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+
+
+def test_coded_download(wire, patience, tmp_path):
+    """A proxy that compresses what it was not asked to is named as what is wrong."""
+    served = wire(answer("200 OK", gzip.compress(CONTENT), Content_Encoding="gzip"))
+    with pytest.raises(StoreError, match="came as gzip") as caught:
+        HttpStore(served.url, patience=patience).fetch(DIGEST, tmp_path / "out")
+    assert (type(caught.value), list(tmp_path.iterdir())) == (StoreError, [])
+
+
+def test_part_from_elsewhere(wire, patience, tmp_path):
+    """An answer with another part than the one asked for does not pass for the blob."""
+    elsewhere = answer("206 Partial", CONTENT[50:], Content_Range="bytes 50-/10240")
+    served = wire(cut(CONTENT, 0, 1000), elsewhere, answer("200 OK", CONTENT))
+    HttpStore(served.url, patience=patience).fetch(DIGEST, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [("204 Gone", "had rotted and was taken out"), ("409 Whole", "is whole there"),
+     ("401 Who", "not taken out: .*401")],
+)  # fmt: skip
+def test_what_became_of_wrong_bytes(wire, patience, tmp_path, status, told):
+    """Whether the blob had rotted, or its bytes change on the way, is told."""
+    served = wire(answer("200 OK", b"x"), answer("200 OK", b"x"), answer(status))
+    with pytest.raises(DigestMismatch, match=told):
+        HttpStore(served.url, patience=patience).fetch(DIGEST, tmp_path / "out")
 
 
 def test_broken_off_at_the_end(wire, patience, tmp_path):
