@@ -42,6 +42,7 @@ graceful_timeout = 12  # seconds that running transfers have when the service is
 limit_request_line = 8190  # bytes: twenty parts of 200 bytes, percent-encoded, do not fit; few do
 limit_request_fields = 64
 limit_request_field_size = 8190  # bytes
+forwarded_allow_ips = ""  # of nobody is a header taken for the path, nor for the scheme
 logger_class = "web.serving.AccessLogger"
 accesslog = "-"
 errorlog = "-"
@@ -53,6 +54,8 @@ def post_worker_init(worker: Any) -> None:
     _OPEN[worker.age % _SLOTS] = 1
     for listener in worker.sockets:
         give_up_the_dead(listener)
+    settings = worker.cfg.settings.items()  # looked up one by one 22 times for each request
+    vars(worker.cfg).update({name: setting.get() for name, setting in settings})
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)

@@ -73,6 +73,14 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
+STEPS = {
+    "trial": {
+        "leaves": ["trial/report.txt", "trial/thresholdtable.txt"],
+        "made_from": {"artifacts/main_ann.fann": {}, "previous/details.txt": {}},
+    }
+}
+
+
 def put(running: Running, path: str, **body: Any) -> None:
     requests.put(running.url + path, headers=WRITER, timeout=30, **body).raise_for_status()
 
@@ -100,7 +108,7 @@ def publish(running: Running, target: str, time: str, caught: float) -> None:
     put(
         running,
         f"/{quote(target)}/{quote(time)}",
-        json={"files": files, "about": {"artifacts": artifacts}},
+        json={"files": files, "about": {"artifacts": artifacts, "steps": STEPS}},
     )
 
 

@@ -1,5 +1,7 @@
 """The pages for people, and the JSON of the same addresses."""
 
+import re
+
 import pytest
 
 from cbngtrain.step import Digest
@@ -109,6 +111,17 @@ def test_failed_build(client, page, publish, put):
     put_summary(client, "2025-08-03T00", failed)
     assert "exit code 3" in page("/")
     assert f'href="/cas/{log}?name=ann%3Alegacy.log"' in page("/")
+
+
+def test_last_build(client, page, publish):
+    """The first page tells in a sentence how the last build went."""
+    publish()
+    told = {"began": "2025-08-01 18:36:31", "status": 0, "seconds": 5, "counts": {"built": 3}}
+    client.simulate_put("/_/builds/2025", json=told, headers=WRITER)
+    text = " ".join(re.sub("<[^>]*>", "", page("/")).split())
+    assert re.search(
+        r"began 2025-08-01 18:36:31 [^.]* ago and is complete\. It took 5 s: built 3\.", text
+    )
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,13 @@ def test_limits(gunicorn, line, status):
     assert told.keys() == {"type", "status", "title", "detail"}
 
 
+@pytest.mark.parametrize("header", ["Script_Name: /_", "Path_Info: /nothing", "SCRIPT_NAME: /x"])
+def test_path_is_in_the_first_line_alone(gunicorn, header):
+    """No header takes the place of the path, wherever it comes from."""
+    answer = gunicorn.send(f"GET /_/health HTTP/1.1\r\nHost: store\r\n{header}\r\n\r\n".encode())
+    assert b'{"status": "well"}' in answer
+
+
 def test_large_file(gunicorn):
     """A file larger than any buffer arrives whole, and so does any part of it."""
     content = os.urandom(20_000_000)
