@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Ended, Site, edit, kill_hard, processes_in, wait_until
+from tests.conftest import Ended, Site, edit, processes_in, wait_until
 from tests.ledger import RIVALS, STEPS, Edit, Ledger, World
 from tests.web.conftest import TOKEN, Running, kill_group, serving
 
@@ -48,9 +48,13 @@ class Battle:
     site: Site
     stack: ExitStack
     service: Running
-    chance: random.Random
+    seed: int
     ledger: Ledger = field(default_factory=Ledger)
     duration: float = 2.0  # seconds that a build takes here, about
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+        self.checkout = self.site.path
 
     def world(self, number: int) -> World:
         """Another world for each number, in which all of Alpha and half of Beta is new."""
@@ -66,52 +70,78 @@ class Battle:
 
     def start(self) -> "subprocess.Popen[str]":
         """Start a build, two steps at once, in an empty directory."""
-        path = self.site.add_checkout(f"checkout-{self.chance.random()}")
+        self.site.forget_calls()
+        self.checkout = self.site.add_checkout(f"checkout-{self.chance.random()}")
         env = {"CBNG_STORE_URL": self.service.url, "FILE_API_KEY": TOKEN}
-        return self.site.start("-n", "2", cwd=path, env=env)
+        return self.site.start("-n", "2", cwd=self.checkout, env=env)
 
     def build(self) -> Ended:
         """Build to the end, whatever that is."""
-        self.site.forget_calls()
         began = time.monotonic()
         with self.start() as process:
             out, _ = process.communicate(timeout=180)
         self.duration = time.monotonic() - began
         return Ended(process.returncode, out)
 
-    def step_records(self) -> int:
-        """How many steps of the core have a record whose blobs are all there."""
+    def step_records(self) -> set[str]:
+        """The fingerprints of the core's steps that have a record whose blobs are all there."""
         root = self.service.root
-        found = 0
+        found = set()
         for path in root.glob("ac/*/*"):
             record = json.loads(path.read_bytes())
             blobs = {each["digest"] for each in record["artifacts"]} | {record["log"]} - {None}
             there = all((root / "cas" / blob[:2] / blob).exists() for blob in blobs)
             is_rival = any(each["name"].startswith(RIVALS) for each in record["artifacts"])
-            found += there and not is_rival and "core" in record["parts"].get("program", {})
+            if there and not is_rival and "core" in record["parts"].get("program", {}):
+                found.add(path.name)
         return found
 
-    def strike(self, victim: str, process: "subprocess.Popen[str]") -> None:
-        """Kill -9 the victim at a random moment of the build."""
-        time.sleep(self.chance.uniform(0, self.duration))
+    def strike(self, victim: str, calls: int) -> bool:
+        """
+        Kill -9 the victim at a random moment of a build that calls the core so often.
+
+        Returns:
+            Whether it was hit: not where the build, or the step, had just ended.
+        """
+        process = self.start()
+        self.wait_for_a_moment(process, calls)
+        is_at_work = process.poll() is None
         if victim == "coordinator":
-            kill_hard(process)
+            process.kill()
         elif victim == "step":
-            while process.poll() is None and not (steps := processes_in(self.site.base)):
-                time.sleep(0.001)
-            with suppress(ProcessLookupError):
-                if process.poll() is None:
-                    os.kill(self.chance.choice(steps), signal.SIGKILL)
+            self.kill_a_step(process)
         else:
-            kill_group(self.service.process.pid)
-            self.service.process.wait()
-            port = self.service.port
-            self.stack.pop_all().close()
-            time.sleep(self.chance.uniform(0, 1))
-            self.service = self.stack.enter_context(serving(self.service.root, port=port))
+            self.kill_the_service()
         with process:
             process.communicate(timeout=180)
         wait_until(lambda: not processes_in(self.site.base))
+        status = {"coordinator": -signal.SIGKILL, "step": 10}.get(victim, process.returncode)
+        return is_at_work and process.returncode == status
+
+    def wait_for_a_moment(self, process: "subprocess.Popen[str]", calls: int) -> None:
+        """Return when the build has come so far, or to its end: anywhere with the same chance."""
+        number = self.chance.randint(0, calls)
+        while process.poll() is None and len(self.site.calls) < number:
+            time.sleep(0.01)
+        time.sleep(self.chance.uniform(0, self.duration / (calls + 1)))
+
+    def kill_a_step(self, process: "subprocess.Popen[str]") -> None:
+        """Kill a step that is at work, or the next one."""
+        scratch = self.checkout / "build" / ".scratch"
+        while not (steps := processes_in(scratch)) and process.poll() is None:
+            time.sleep(0.001)
+        for step in steps[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(step, signal.SIGKILL)
+
+    def kill_the_service(self) -> None:
+        """Kill the file service, and start it again at the same port a moment later."""
+        kill_group(self.service.process.pid)
+        self.service.process.wait()
+        port = self.service.port
+        self.stack.pop_all().close()
+        time.sleep(self.chance.uniform(0, 1))
+        self.service = self.stack.enter_context(serving(self.service.root, port=port))
 
 
 def check_store(root: Path) -> None:
@@ -133,7 +163,7 @@ def battle(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Battle]:
     root.mkdir()
     with ExitStack() as stack:
         service = stack.enter_context(serving(root))
-        made = Battle(Site(tmp_path), stack, service, random.Random(request.param))
+        made = Battle(Site(tmp_path), stack, service, request.param)
         made.ledger.build(made.world(0))
         ended = made.build()
         assert ended.status == 0, ended
@@ -147,19 +177,24 @@ def test_kill_at_any_moment_loses_nothing(battle: Battle):
 
     What had a record is not made again; what had none is; nothing half-made is ever seen.
     """
-    for number in range(1, KILLS // len(SEEDS) + 1):
-        victim = VICTIMS[number % len(VICTIMS)]
+    hits = number = 0
+    while hits < KILLS // len(SEEDS):
+        number += 1
+        assert number < KILLS, "hardly a kill hits"
+        victim = VICTIMS[(battle.seed + hits) % len(VICTIMS)]
         wanted = battle.ledger.build(battle.world(number))
         before = battle.step_records()
 
-        battle.strike(victim, battle.start())
+        hits += battle.strike(victim, len(wanted))
 
         check_store(battle.service.root)
-        finished = battle.step_records() - before
+        left = battle.step_records()
         ended = battle.build()
         assert ended.status == 0, (victim, ended)
-        assert len(battle.site.own_calls) == len(wanted) - finished, (victim, ended)
-        assert battle.step_records() == before + len(wanted)
+        assert before <= left
+        assert len(battle.site.own_calls) == len(wanted) - len(left - before), (victim, ended)
+        assert left <= battle.step_records()
+        assert len(battle.step_records() - before) == len(wanted)
         check_store(battle.service.root)
 
 
@@ -335,6 +370,22 @@ def test_full_disk_of_the_working_directory(site: Site):
             assert site.run(env=env).lines[0].startswith("Nothing to do")
 
     check_told(failures, {10, 13, 14})
+
+
+@pytest.mark.parametrize("setting", ["CBNG_METRICS_FILE", "TMPDIR"])
+def test_full_disk_beside_the_build(setting: str, site: Site):
+    """Where only the numbers, or other programs' files, have no room the build ends right."""
+    with small_disk(site.base / "disk") as disk:
+        leave_free(disk, 0)
+        numbers = disk / "cbng.prom"
+        ended = site.run(env={setting: str(numbers if setting == "CBNG_METRICS_FILE" else disk)})
+        assert [path.name for path in disk.iterdir()] == [".filler"]
+        again = site.run()
+
+    assert ended.status == 0, ended
+    assert "Traceback" not in ended.out
+    assert ("NOT KEPT: the numbers of this build" in ended.out) == (setting == "CBNG_METRICS_FILE")
+    assert again.lines[0].startswith("Nothing to do")
 
 
 def test_build_wants_some_room_to_begin(site: Site):
