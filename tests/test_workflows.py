@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from cbngtrain.dispatch import manifest
+from cbngtrain.image import Image
 from tests.conftest import ROOT
+from tests.dispatch.conftest import TOKEN
 
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
@@ -113,10 +116,11 @@ def test_scripts_are_sound(path: Path, tmp_path: Path):
             assert all((ROOT / name).exists() for name in called)
 
 
-def test_scripts_beside_the_workflows_are_sound():
-    """So does what makes the image."""
+@pytest.mark.parametrize("name", ["cluster", "image"])
+def test_scripts_beside_the_workflows_are_sound(name: str):
+    """So do what makes the image, and what starts a cluster."""
     checked = subprocess.run(
-        ["shellcheck", str(GITHUB / "image")], capture_output=True, text=True, check=False
+        ["shellcheck", str(GITHUB / name)], capture_output=True, text=True, check=False
     )
 
     assert checked.returncode == 0, checked.stdout
@@ -162,6 +166,26 @@ def test_updates_follow_their_schema():
     checked = run("check-jsonschema", "--builtin-schema", "vendor.dependabot", path)
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_cluster_is_what_its_tests_want():
+    """The namespace's secret is the one that pods name; the image is one that we can name."""
+    declared = yaml.safe_load((ROOT / "tests/dispatch/namespace.yaml").read_text(encoding="utf-8"))
+    (secret,) = (each for each in declared["items"] if each["kind"] == "Secret")
+    script = (GITHUB / "cluster").read_text(encoding="utf-8")
+    (image,) = re.findall(r"CBNG_TEST_IMAGE=(\S+@)", script)
+
+    assert manifest.TOKEN["valueFrom"] == {
+        "secretKeyRef": {
+            "name": secret["metadata"]["name"],
+            "key": next(iter(secret["stringData"])),
+        }
+    }
+    assert secret["stringData"] == {"FILE_API_KEY": TOKEN}
+    assert Image.parse(f"{image}sha256:{'0' * 64}").digest
+    assert set(re.findall(r'echo "(\w+)=', script)) == {
+        "CBNG_TEST_KUBECONFIG", "CBNG_CLUSTER_HOST", "CBNG_TEST_IMAGE",
+    }  # fmt: skip
 
 
 def test_zizmor_finds_nothing():
