@@ -173,4 +173,4 @@ def test_a_histogram_holds_every_edit(of):
     edges, bad, good = curves.histogram(edits)
 
     assert len(edges) == len(bad) + 1
-    assert (bad.sum(), good.sum()) == (edits.positives, edits.negatives)
+    assert (int(bad.sum()), int(good.sum())) == (edits.positives, edits.negatives)
