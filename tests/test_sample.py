@@ -161,7 +161,11 @@ class TestDumps:
         edits = edits_of(TRAINING)
 
         assert 0 < len([edit for edit in edits if edit.find("EditDB") is not None]) < len(edits)
-        assert 0 < len([edit for edit in edits if edit.find("ReviewInterface")]) < len(edits)
+        assert (
+            0
+            < len([edit for edit in edits if edit.find("ReviewInterface/*") is not None])
+            < len(edits)
+        )
 
     @pytest.mark.parametrize(
         "text", ["ö", "ñ", "&amp;", "&quot;", "&lt;ref", "{{", "[[", "http://"]
