@@ -10,6 +10,7 @@ only while ``</WPEdit>`` is nothing but an end tag; where comments or CDATA migh
 
 import codecs
 import re
+import string
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ NO_PROPERTY = frozenset({"current", "previous", "common"})
 TRUE = frozenset({"t", "true", "y", "yes", "1"})
 FALSE = frozenset({"f", "false", "n", "no", "0"})
 
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _END = re.compile(rb"</wpedit\s*>", re.IGNORECASE)
 _ROOT = re.compile(rb"(?:\xef\xbb\xbf)?(?:<\?[^>]*\?>)?\s*<([^\s/>]+)")
 _BLOCK = 1 << 16  # bytes in which the outermost element begins
@@ -231,7 +233,7 @@ class _ChunkParser:
 
     def _open(self, name: str, _attributes: object) -> None:
         self._text.clear()
-        name = name.lower()
+        name = _lower(name)
         if not self._is_open:
             self._is_open = True
             if name != ROOT:
@@ -244,7 +246,7 @@ class _ChunkParser:
             self._path.append(name)
 
     def _close(self, name: str) -> None:
-        name = name.lower()
+        name = _lower(name)
         if name == EDIT:
             self._finish()
         elif name != ROOT:
@@ -285,6 +287,11 @@ class _ChunkParser:
     def _place(self) -> int:
         """Where in the file the tag begins that expat is at, in bytes."""
         return self._chunk.start + self._parser.CurrentByteIndex - len(self._prefix)
+
+
+def _lower(name: str) -> str:
+    """The name in lower case; the native core knows of ASCII alone."""
+    return name.lower() if name.isascii() else name.translate(_LOWER)
 
 
 def _string(value: str) -> bytes:

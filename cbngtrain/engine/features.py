@@ -35,11 +35,7 @@ INT_RANGE = (-(2**31), 2**31 - 1)
 
 def all_prop_charset_conv(block: Block) -> list[Link]:
     """Every text loses what is not ASCII. ``from``: the encoding that texts come in."""
-    charset = block.only("from").text("from")
-    try:
-        b"a".decode(charset)  # of nothing, Python does not look at the encoding
-    except LookupError:
-        block.refuse("from", f'there is no encoding "{charset}"')
+    charset = _charset(block.only("from"))
 
     def run(table: Table) -> None:
         for name in table.columns:
@@ -51,6 +47,24 @@ def all_prop_charset_conv(block: Block) -> list[Link]:
                 ]
 
     return [Step((), (), run)]
+
+
+def charset_conv(block: Block) -> list[Link]:
+    """The text without what is not ASCII. ``from``: the encoding that it comes in."""
+    charset = _charset(block.only("from", "inputs"))
+    return [
+        _per_text(source, target, lambda value: text.ascii_of(value, charset))
+        for source, target in _inputs(block)
+    ]
+
+
+def misc_text_metrics(block: Block) -> list[Link]:
+    """``longest_run``: how long the longest run of one byte is."""
+    block.only("inputs")
+    return [
+        _per_text(source, prefix + "longest_run", text.longest_run)
+        for source, prefix in _inputs(block)
+    ]
 
 
 def character_counts(block: Block) -> list[Link]:
@@ -353,6 +367,8 @@ def apply_threshold(block: Block) -> list[Link]:
 
 MODULES: Mapping[str, Callable[[Block], list[Link]]] = {
     "all_prop_charset_conv": all_prop_charset_conv,
+    "charset_conv": charset_conv,
+    "misc_text_metrics": misc_text_metrics,
     "character_counts": character_counts,
     "posix_regex_search": posix_regex_search,
     "posix_regex_replace": posix_regex_replace,
@@ -384,6 +400,15 @@ MODULES: Mapping[str, Callable[[Block], list[Link]]] = {
 def _inputs(block: Block) -> list[tuple[str, str]]:
     inputs = block.group("inputs")
     return [(source, inputs.text(source)) for source in inputs]
+
+
+def _charset(block: Block) -> str:
+    charset = block.text("from")
+    try:
+        b"a".decode(charset)  # of nothing, Python does not look at the encoding
+    except LookupError:
+        block.refuse("from", f'there is no encoding "{charset}"')
+    return charset
 
 
 def _where_present(texts: list[bytes | None], values: NDArray[np.int64]) -> Column:

@@ -42,6 +42,13 @@ def byte_sets(metrics: Iterable[bytes]) -> NDArray[np.int64]:
     return np.stack(columns, axis=1)
 
 
+def longest_run(text: bytes) -> int:
+    """How long the longest run of one byte is; 0 of an empty text."""
+    each = np.frombuffer(text, np.uint8)
+    changes = np.flatnonzero(each[1:] != each[:-1]) + 1
+    return int(np.diff(changes, prepend=0, append=len(each)).max())
+
+
 def quotes_separated(text: bytes) -> tuple[bytes, bytes]:
     """
     What is quoted, and what is not.

@@ -57,6 +57,15 @@ def test_properties_are_named_by_their_path(tmp_path):
     }
 
 
+def test_names_lose_the_case_of_ascii_alone(tmp_path):
+    """Other letters stay as they are, as in the native core."""
+    path = Place(tmp_path).write(
+        "edits.xml", "<WPEditSet><WPEdit><\u00c9T\u00c9>1</\u00c9T\u00c9></WPEdit></WPEditSet>"
+    )
+    [properties] = _read(path, 1000)
+    assert properties["\u00c9t\u00c9"] == b"1"
+
+
 HOSTILE = {
     "less-than signs": "<" * 4_000_000,
     "apostrophes": "'" * 4_000_000,

@@ -30,11 +30,31 @@ def after(module: str, options: Mapping[str, object], **columns: object) -> Tabl
     return table
 
 
+def _inputs(**names: str) -> Block:
+    block = Block("inputs")
+    block.update(names)
+    return block
+
+
 def test_a_threshold_belongs_to_what_reaches_it():
     """Compared as 32-bit floats: 0.85 reaches 0.85."""
     scores = np.array([0.84, 0.85, 0.86], np.float32)
     options = {"in": "score", "out": "is", "threshold": 0.85}
     assert after("apply_threshold", options, score=scores).columns["is"] == [False, True, True]
+
+
+def test_texts_are_converted_one_by_one():
+    """Where an edit has them, from the encoding that is named."""
+    options = {"from": "latin-1", "inputs": _inputs(old="new")}
+    table = after("charset_conv", options, old=[b"caf\xe9s", None, b""])
+    assert table.columns["new"] == [b"cafs", None, b""]
+
+
+def test_runs_are_measured():
+    """Of each text that is there, under the name that is given and ``longest_run``."""
+    options = {"inputs": _inputs(t="text_")}
+    table = after("misc_text_metrics", options, t=[b"wiii", None, b""])
+    assert table.columns["text_longest_run"] == [3, None, 0]
 
 
 def test_a_threshold_needs_a_number():

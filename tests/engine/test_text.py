@@ -1,5 +1,7 @@
 """What is done to texts, against plain second implementations."""
 
+from itertools import groupby
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,3 +81,9 @@ def test_the_string_that_ends_first_counts(value, first, second):
 def test_what_is_not_ascii_goes(value):
     """The rest stays as it is."""
     assert text.ascii_of(value.encode()) == bytes(b for b in value.encode() if b < 128)
+
+
+@given(texts | st.text("aab", max_size=60).map(str.encode))
+def test_the_longest_run(value):
+    """Of one byte, wherever in the text it is."""
+    assert text.longest_run(value) == max((len(list(g)) for _, g in groupby(value)), default=0)
