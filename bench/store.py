@@ -301,10 +301,10 @@ def cost_of_gets(server: Server, pid: int, request: bytes) -> tuple[float, float
 
 
 def cost_of_syncing(store: Path, large: Path) -> tuple[float, float]:
-    """Seconds to store 200 MB as the service does, without and with syncing; medians of three."""
+    """Seconds to store 200 MB as the service does, without and with syncing; the best of five."""
     blobs = DirectoryStore(store)
     times: dict[bool, list[float]] = {False: [], True: []}
-    for is_synced in (False, True) * 3:
+    for is_synced in (False, True) * 5:
         sync = os.fsync
         os.fsync = sync if is_synced else lambda _: None  # type: ignore[assignment] # to measure
         try:
@@ -315,7 +315,7 @@ def cost_of_syncing(store: Path, large: Path) -> tuple[float, float]:
             os.fsync = sync
         blobs.path(digest).unlink()
         os.sync()  # what one leaves to be written is not the next one's
-    return statistics.median(times[False]), statistics.median(times[True])
+    return min(times[False]), min(times[True])
 
 
 def main() -> None:
@@ -326,12 +326,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="for each kind of small request")
     arguments = parser.parse_args()
+    _warn_if_busy()
     with tempfile.TemporaryDirectory(prefix="bench-store-") as path:
         folder = Path(path)
         store = folder / "store"
         store.mkdir(mode=0o755)
         with _service(store) as (service, pid), _nginx(store, folder) as (nginx, other):
             _report(Bench(store, folder), (service, nginx), (pid, other), arguments)
+
+
+def _warn_if_busy() -> None:
+    """Say so where the machine has other work: what it measures then is that."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores / 2:
+        print(
+            f"load {load:.1f} on {cores} cores before it begins: nothing below is to be relied on"
+        )
 
 
 def _report(

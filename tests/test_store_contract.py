@@ -15,7 +15,12 @@ from cbngtrain.store import DirectoryStore, Instance
 from tests.web.conftest import TOKEN, serving
 
 NOWHERE = Digest("0" * 64)
-SETS = ("A set", "Original ☃ Random Edits 50/50", "50% & more? #1;ü")
+SETS = (
+    "A set",
+    "Original ☃ Random Edits 50/50",
+    "50% & more? #1;ü",
+    "no-break\u00a0space \u200c\U0001fae9",
+)
 
 
 @pytest.fixture(scope="module")
