@@ -72,6 +72,19 @@ def create_bayes_db(out: str, source: str) -> None:
     base.close()
 
 
+def print_bayes_db(path: str) -> None:
+    """Every word of a database with its counts, but for the totals; the score is anything."""
+    from berkeleydb import db  # noqa: PLC0415 - as above
+
+    base = db.DB()
+    base.open(path, flags=db.DB_RDONLY)
+    for word, counts in base.items():
+        good, bad = (int.from_bytes(counts[at : at + 4], "little") for at in (0, 4))
+        if word != b"_EDIT_TOTALS":
+            sys.stdout.buffer.write(b"%s 0.5 %d %d\n" % (word, good, bad))
+    base.close()
+
+
 def ann_train() -> None:
     """Two inputs an edit: the text's length, and the two databases' size."""
     size = sum(Path(f"data/{name}.db").stat().st_size for name in ("bayes", "two_bayes"))
@@ -134,7 +147,10 @@ def how(what: str) -> dict[str, object]:
 
 
 def main(program: str, arguments: list[str]) -> int:
-    """Log the call, misbehave as told, do the work."""
+    """Log the call, misbehave as told, do the work; what only prints is no call of a step."""
+    if program == "print_bayes_db":
+        print_bayes_db(*arguments)
+        return 0
     is_core = program == "cluebotng"
     what = arguments[3] if is_core else arguments[0].removeprefix("data/")
     what = "create_ann" if program == "create_ann" else what

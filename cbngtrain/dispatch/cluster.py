@@ -67,6 +67,7 @@ class Cluster:
         self.namespace = namespace or own
         self._sleep = sleep
         self._patience = patience
+        self._has_been_let_in = False
 
     # Pods
 
@@ -223,8 +224,11 @@ class Cluster:
                     answer = request(
                         *values, **options, _preload_content=False, _request_timeout=TIMEOUT
                     )
+                    self._has_been_let_in = True
                     return bytes(answer.data)
-            except _Away as error:
+            except (_Away, _Stranger) as error:
+                if isinstance(error, _Stranger) and not self._has_been_let_in:
+                    raise
                 if time.monotonic() >= end:
                     raise DispatchError(f"{error}; tried for {patience:.0f} s") from error
                 log.info("%s; trying again", error)
@@ -234,6 +238,10 @@ class Cluster:
 
 class _Away(DispatchError):
     """A request got no answer, or not all of it, or none that helps now."""
+
+
+class _Stranger(DispatchError):
+    """We may not ask; while an API server starts it says so of those whom it knows, too."""
 
 
 class _Absent(DispatchError):
@@ -259,7 +267,7 @@ def _refusal(what: str, error: Any) -> DispatchError:
     if error.status == 403 and "exceeded quota" in message:
         return QuotaExceeded(told)
     if error.status == 401 or (error.status == 403 and "cannot" in message):
-        return DispatchError(f"{told}; are KUBECONFIG and CBNG_NAMESPACE right?")
+        return _Stranger(f"{told}; are KUBECONFIG and CBNG_NAMESPACE right?")
     return _MEANINGS.get(error.status, DispatchError)(told)
 
 

@@ -248,6 +248,13 @@ class Scene:
         return [pod for pod in found
                 if pod["metadata"].get("annotations", {}).get(EDIT_SET) == self.slug]  # fmt: skip
 
+    def clear(self) -> None:
+        """Delete the pods of this test, and wait until their room is another's."""
+        cluster = self.real.cluster()
+        for pod in self.pods():
+            cluster.delete(pod)
+        wait_until(lambda: self.pods() == [], 120)
+
     @property
     def started(self) -> int:
         """How many pods have run."""
@@ -276,6 +283,4 @@ def scene(real: Real, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         stack.callback(releases.stop)
         made = Scene(real, service, releases, tmp_path, f"t-{secrets.token_hex(4)}")
         yield made
-        cluster = real.cluster()
-        for pod in made.pods():
-            cluster.delete(pod)
+        made.clear()

@@ -36,6 +36,7 @@ class Fault:
     times: int
     status: int = 0  # answered; 0 closes the connection without an answer
     hang: float = 0.0  # seconds before that
+    message: str = "as ordered"
 
 
 @dataclass
@@ -98,14 +99,14 @@ class FakeCluster:
 
     # Faults
 
-    def fail(self, times: int, status: int = 0, hang: float = 0.0, path: str = "",
-             method: str = "") -> None:  # fmt: skip
+    def fail(self, times: int, status: int = 0, *, hang: float = 0.0, path: str = "",
+             method: str = "", message: str = "as ordered") -> None:  # fmt: skip
         """Answer the next requests that match with *status*, or not at all."""
 
         def matches(verb: str, where: str) -> bool:
             return path in where and method in {"", verb}
 
-        self.faults.append(Fault(matches, times, status, hang))
+        self.faults.append(Fault(matches, times, status, hang, message))
 
     def cut(self) -> None:
         """End all watches and logs that are followed."""
@@ -340,7 +341,7 @@ def _handler(cluster: FakeCluster) -> type[BaseHTTPRequestHandler]:
                     fault.times -= 1
                     time.sleep(fault.hang)
                     if fault.status:
-                        self._answer(*_refusal(fault.status, "Fault", "as ordered"))
+                        self._answer(*_refusal(fault.status, "Fault", fault.message))
                     self.close_connection = True
                     return True
             return False

@@ -77,10 +77,15 @@ class Real:
             _wait_for_end(pid)
             yield
         finally:
-            with (self.run.parent / "log" / "apiserver").open("ab") as log:
-                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                           stderr=log, start_new_session=True)  # fmt: skip
-            path.write_text(f"{process.pid}\n")
+            path.write_text(_started(command, self.run.parent / "log" / "apiserver"))
+
+
+def _started(command: list[str], log: Path) -> str:
+    """Start what outlives the tests, as ``up`` does; return its process id."""
+    script = 'setsid "$@" </dev/null >>"$0" 2>&1 & echo "$!"'
+    return subprocess.run(
+        ["bash", "-c", script, log, *command], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
 
 
 def _wait_for_end(pid: int) -> None:

@@ -196,6 +196,27 @@ def test_api_that_is_away_for_a_while(status: int, stage: Stage):
     assert len(stage.cluster.created) == 1
 
 
+NOT_YET = 'pods is forbidden: User "tool" cannot create resource "pods" in the namespace'
+
+
+def test_api_that_has_not_read_its_permissions_yet(stage: Stage):
+    """One that was just restarted forbids everything; who was let in before asks again."""
+    inputs = stage.inputs()
+    stage.cluster.play = stage.succeed(STEP, inputs)
+    stage.cluster.fail(2, 403, method="POST", message=NOT_YET)
+
+    run(stage.dispatcher(), STEP, inputs)
+
+    assert len(stage.cluster.created) == 1
+
+
+def test_api_that_knows_us_not(stage: Stage):
+    """Who was never let in is told at once what to look at."""
+    stage.cluster.fail(1, 403, message=NOT_YET)
+
+    assert "are KUBECONFIG and CBNG_NAMESPACE right?" in str(failure(stage, stage.inputs()))
+
+
 def test_api_that_does_not_answer_in_time(stage: Stage, monkeypatch: pytest.MonkeyPatch):
     """A request that hangs is given up and made again."""
     monkeypatch.setattr(cluster, "TIMEOUT", (1, 0.3))  # seconds

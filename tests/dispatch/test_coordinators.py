@@ -21,7 +21,7 @@ from cbngtrain.step import Digest
 from tests.conftest import ROOT, Site, kill_hard, wait_until
 from tests.dispatch.conftest import TOKEN, Scene
 from tests.dispatch.fake_cluster import Json
-from tests.dispatch.real import toy_core
+from tests.dispatch.real import SNIPPET, toy_core
 
 pytestmark = pytest.mark.cluster
 
@@ -68,7 +68,7 @@ class Coordinator:
 @pytest.fixture
 def coordinator(scene: Scene, tmp_path: Path) -> Iterator[Coordinator]:
     """A coordinator that has not begun."""
-    scene.releases.programs = {"slow": toy_core(3)}
+    scene.releases.programs = {"slow": toy_core(3), "v1": SNIPPET}
     (base := tmp_path / "coordinator").mkdir()
     made = Coordinator(Site(base), scene)
     yield made
@@ -134,7 +134,7 @@ def test_pods_are_listed_and_pruned(coordinator: Coordinator):
     assert ended.status == 0, ended
     (line,) = [line for line in ended.lines if " s  snippet:alpha as " in line]
     assert "(ended)" in line
-    wait_until(lambda: coordinator.pods() == [], 30)
+    wait_until(lambda: coordinator.pods() == [], 120)
 
 
 # The sample -------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def test_step_in_a_real_pod(scene: Scene):
     """It leaves record and log, and its pod goes."""
     scene.run(GOOD)
 
-    wait_until(lambda: scene.pods() == [], 30)
+    wait_until(lambda: scene.pods() == [], 120)
     assert scene.started == 1
 
 
@@ -118,7 +118,7 @@ def test_image_that_does_not_exist(scene: Scene):
 
     assert "its image cannot be had" in str(error)
     assert "CBNG_CORE_IMAGE" in str(error)
-    wait_until(lambda: scene.pods() == [], 30)
+    wait_until(lambda: scene.pods() == [], 120)
 
 
 def test_secret_that_does_not_exist(scene: Scene, monkeypatch: pytest.MonkeyPatch):
@@ -228,8 +228,7 @@ def test_file_service_that_is_full(real: Real, tmp_path: Path, monkeypatch: pyte
     with serving(tmp_path / "store", env, host=real.host) as service:
         scene = Scene(real, service, releases, tmp_path, f"t-{secrets.token_hex(4)}")
         error = scene.refusal(GOOD)
-        for pod in scene.pods():
-            real.cluster().delete(pod)
+        scene.clear()
     releases.stop()
 
     assert not isinstance(error, StepFailed)
