@@ -137,7 +137,7 @@ class Week:
         entrypoint = str(ROOT / "toolforge" / "entrypoint")
         command = [entrypoint, sys.executable, "-m", "cbngtrain.cli", "prune"]
         ended = subprocess.run(
-            command, check=False, env={**self.site.env(**rules), "CBNG_DISPATCH": "local"},
+            command, check=False, env=self.site.env(**rules),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
         )  # fmt: skip
         return Ended(ended.returncode, ended.stdout)

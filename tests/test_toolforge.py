@@ -419,9 +419,10 @@ class TestEntrypoint:
 
         found = dict(line.split("=", 1) for line in ended.stdout.splitlines())
         wanted = {**file_settings(), "CBNG_STORE": "/elsewhere"}
-        wanted.pop("CBNG_STORE_URL")  # what needs no cluster works on the store's directory
+        for name in ("CBNG_STORE_URL", "CBNG_DISPATCH"):  # it works on the store's directory
+            wanted.pop(name)
         assert {name: found.get(name) for name in wanted} == wanted
-        assert "CBNG_STORE_URL" not in found
+        assert not {"CBNG_STORE_URL", "CBNG_DISPATCH"} & set(found)
 
     def test_works_in_an_empty_directory(self, env: dict[str, str]):
         """The command finds dodo.py and nothing else, where doit can write."""
@@ -441,6 +442,16 @@ class TestEntrypoint:
 
         assert ended.returncode == 0, ended
         assert "run `doit` once" in ended.stderr
+
+    def test_prune_runs_there(self, env: dict[str, str], tmp_path: Path):
+        """The scheduled pruning needs nothing but what settings.env says, and its directory."""
+        (tmp_path / "store").mkdir()
+        words = (sys.executable, "-m", "cbngtrain.cli", *procfile()["prune"][2:])
+
+        ended = self.run({**env, "CBNG_STORE": str(tmp_path / "store")}, *words, cluster=False)
+
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout == "Freed 0.0 MB: nothing.\n"
 
     def test_no_command_is_refused(self, env: dict[str, str]):
         """An empty command line is told."""
