@@ -118,8 +118,8 @@ class Instances:
             log.warning("%s", error)
             return None
 
-    def publish(self, instance: Instance) -> None:
-        """See `Store`."""
+    def publish(self, instance: Instance) -> bool:
+        """See `Store`. Returns whether it was not there yet."""
         if not INSTANCE.fullmatch(instance.name):
             raise StoreError(
                 f"{instance.name!r} cannot name an instance; a UTC time can: YYYY-mm-dd HH:MM:SS"
@@ -128,8 +128,9 @@ class Instances:
         if not is_within(folder / instance.name, self.root):
             raise InstanceConflict(f"{instance.target}/{instance.name} leads out of the store")
         with told(f"{instance.target}/{instance.name} cannot be published"):
-            self._publish(folder, instance)
+            is_new = self._publish(folder, instance)
             self._move_latest(folder)
+        return is_new
 
     def names(self, target: str) -> list[str]:
         """See `Store`."""
@@ -181,18 +182,20 @@ class Instances:
             raise StoreError(f"{target!r} cannot be in the store: {problem}")
         return self.root / target
 
-    def _publish(self, folder: Path, instance: Instance) -> None:
-        """Make the instance aside and rename it into place; a name that is taken stays as it is."""
+    def _publish(self, folder: Path, instance: Instance) -> bool:
+        """Make the instance aside and rename it into place; return False if it is there already."""
         aside = part_in(folder)
         try:
             for path, blob in instance.files.items():
                 self._link_to_blob(aside / path, folder / instance.name / path, blob)
             write(aside / "instance.json", _pretty(instance.to_json()))
             sync(aside)
-            if not _renamed(aside, folder / instance.name):
+            is_new = _renamed(aside, folder / instance.name)
+            if not is_new:
                 self._refuse_other(instance)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+        return is_new
 
     def _link_to_blob(self, link: Path, place: Path, blob: Digest) -> None:
         """Make *link* point to the blob, as seen from *place*, where it will be."""

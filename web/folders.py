@@ -120,9 +120,8 @@ class Folder:
         """Publish an instance: all or nothing."""
         instance = _instance(at, self._service.json(req))
         refuse_missing(self._service, frozenset(instance.files.values()))
-        stood = self._service.tree.is_published(at)
-        self._service.store.publish(instance)
-        resp.status = falcon.HTTP_200 if stood else falcon.HTTP_201
+        is_new = self._service.store.instances.publish(instance)
+        resp.status = falcon.HTTP_201 if is_new else falcon.HTTP_200
         resp.set_header("Content-Location", at.url + "/")
         resp.media = {"target": at.target, "instance": at.instance}
 

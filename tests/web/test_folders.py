@@ -2,8 +2,11 @@
 
 import json
 import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 
 from tests.web.conftest import LATER, TIME, WRITER, digest_of
 
@@ -37,6 +40,25 @@ def test_published_again(publish):
     """The same instance again is no error; another under its name is refused."""
     assert [publish().status_code, publish().status_code] == [201, 200]
     assert publish(content=b"other").status_code == 409
+
+
+def test_published_by_many_at_once(gunicorn):
+    """Of many who publish the same instance one made it; of those with other files none did."""
+    contents = [b"report", b"another"]
+    for content in contents:
+        url = f"{gunicorn.url}/cas/{digest_of(content)}"
+        requests.put(url, content, headers=WRITER, timeout=60)
+
+    def publish(number):
+        files = {f"{i}.txt": digest_of(contents[number % 2]) for i in range(20)}
+        url = f"{gunicorn.url}/At once/{TIME}"
+        return requests.put(url, json={"files": files}, headers=WRITER, timeout=60).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        statuses = Counter(pool.map(publish, range(40)))
+    assert statuses == {201: 1, 200: 19, 409: 20}
+    at = gunicorn.root / "tree" / "At once"
+    assert sorted(path.name for path in at.iterdir()) == [TIME, "latest"]
 
 
 def test_published_without_blobs(client, store):
