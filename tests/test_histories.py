@@ -138,6 +138,13 @@ def add(name: str, role: str, number: int, history: History) -> None:
     _with(history, name, role, _edits(history, name, role) ^ {edit})
 
 
+def remove(name: str, role: str, number: int, history: History) -> None:
+    """An edit vanishes, unless few are left."""
+    found = sorted(_edits(history, name, role))
+    gone = found[number % len(found) : number % len(found) + 1] if len(found) > 3 else []
+    _with(history, name, role, frozenset(found) - set(gone))
+
+
 def twin(name: str, role: str, history: History) -> None:
     """The last edit gets another EditID: other edits, the same words."""
     *others, last = sorted(_edits(history, name, role))
@@ -191,6 +198,7 @@ def forget(what: str, history: History) -> None:
 NAME, ROLE = st.sampled_from(NAMES), st.sampled_from(ROLES)
 ACTIONS = st.one_of(
     st.builds(partial, st.just(add), NAME, ROLE, st.integers(0, 3)),
+    st.builds(partial, st.just(remove), NAME, ROLE, st.integers(0, 8)),
     st.builds(partial, st.just(twin), NAME, ROLE),
     st.builds(partial, st.just(reclassify), NAME, ROLE, st.integers(0, 8)),
     st.just(make_equal),
@@ -212,6 +220,8 @@ DAYS = st.lists(st.lists(ACTIONS, min_size=1, max_size=3), min_size=2, max_size=
         [make_equal],
         [partial(lose, "Beta", "thresholdtable.txt"), partial(forget, "build")],
         [make_equal, partial(twin, "Alpha", "training")],
+        [partial(remove, "Beta", "trial", 2), partial(turn, "program")],
+        [partial(turn, "program"), partial(add, "Beta", "training", 1)],
     ]
 )
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
