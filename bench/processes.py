@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 SAMPLE_SECONDS = 0.03  # between two looks at the memory; each costs about a millisecond
 
@@ -31,22 +31,25 @@ class Cost(NamedTuple):
 
 def cost_of(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Cost:
     """
-    Run *command* and return what it cost.
+    Run *command* and return what it cost; it does not outlive an exception, such as Ctrl-C.
 
     Raises:
         subprocess.CalledProcessError: It failed.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    with subprocess.Popen(
-        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        peak = _Peak(process.pid)
-        peak.start()
-        output, _ = process.communicate()
+    with (
+        subprocess.Popen(
+            command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process,
+        _Peak(process.pid) as peak,
+    ):
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            process.terminate()
+            raise
         wall = time.perf_counter() - start
-        peak.over.set()
-        peak.join()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, output)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -54,18 +57,26 @@ def cost_of(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Cost:
     return Cost(wall, cpu, peak.megabytes, output.decode(errors="replace"))
 
 
-class _Peak(threading.Thread):
-    """Watches the memory of a process and all below it until `over`."""
+class _Peak:
+    """Watches the memory of a process and all below it, as long as the ``with`` block lasts."""
 
     def __init__(self, pid: int) -> None:
-        super().__init__()
-        self.pid = pid
-        self.over = threading.Event()
+        self._pid = pid
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
         self.megabytes = 0.0
 
-    def run(self) -> None:
-        while not self.over.wait(SAMPLE_SECONDS):
-            kilobytes = sum(_proportional_kilobytes(pid) for pid in _tree(self.pid))
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(SAMPLE_SECONDS):
+            kilobytes = sum(_proportional_kilobytes(pid) for pid in _tree(self._pid))
             self.megabytes = max(self.megabytes, kilobytes / 1024)
 
 

@@ -9,7 +9,7 @@ there as far as a match may go. Neither ever goes back, whatever the expression.
 
 from dataclasses import dataclass, field
 
-from cbngtrain.engine.posix import (
+from cbngtrain.engine.regex_tree import (
     NEWLINE,
     Bytes,
     Choice,
@@ -20,6 +20,7 @@ from cbngtrain.engine.posix import (
     Sequence,
     Start,
     SyntaxProblem,
+    reversed_tree,
 )
 
 MAX_STATES = 5000  # of an expression: repetitions are spelled out
@@ -54,23 +55,6 @@ class Automaton:
             start = end
             while index < len(begins) and begins[index] <= start:
                 index += 1
-
-
-def reversed_tree(tree: Node) -> Node:
-    """The tree of the same texts read backwards; an anchor becomes the opposite one."""
-    match tree:
-        case One():
-            return tree
-        case Start():
-            return End()
-        case End():
-            return Start()
-        case Repeat(part, low, high):
-            return Repeat(reversed_tree(part), low, high)
-        case Choice(parts):
-            return Choice(tuple(reversed_tree(part) for part in parts))
-        case Sequence(parts):
-            return Sequence(tuple(reversed_tree(part) for part in reversed(parts)))
 
 
 @dataclass(slots=True)

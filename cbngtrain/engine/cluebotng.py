@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from cbngtrain.engine import workers
 from cbngtrain.engine.chain import links_of, needed
+from cbngtrain.engine.chunks import Chunk
 from cbngtrain.engine.configuration import load
-from cbngtrain.engine.edits import Chunk, Edit, EditSet, edit_set
+from cbngtrain.engine.edits import Edit, EditSet, edit_set
 from cbngtrain.engine.errors import EngineError, FormatError
 from cbngtrain.engine.output import whole_file
 from cbngtrain.engine.table import EVERYTHING, Column, Link, Output, Step, Table

@@ -81,6 +81,11 @@ class Block(dict[str, Any]):
             self.refuse(key, "must be a list of strings")
         return items
 
+    def strings(self, key: str) -> dict[str, str]:
+        """The group under *key*, in which every setting is a string."""
+        group = self.group(key)
+        return {name: group.text(name) for name in group}
+
     def _value(self, key: str, kind: Any, description: str, default: Any) -> Any:
         if key not in self:
             if default is None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from cbngtrain.engine.links import Chain, Link, atoms, chain_regex, links_regex
-from cbngtrain.engine.posix import ANY
+from cbngtrain.engine.regex_tree import ANY
 
 MIN_GAP = 8  # bytes from which on a gap is worth a way of its own
 FEW_ENDINGS = 64  # bytes of a text for each ending, at least, for which to begin with those

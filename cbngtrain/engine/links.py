@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
-from cbngtrain.engine.posix import (
+from cbngtrain.engine.regex_tree import (
     ANY,
     Bytes,
     Choice,

@@ -1,17 +1,24 @@
 """
-POSIX regular expressions as trees: extended and basic syntax, over bytes, in the C locale.
+The notation of POSIX regular expressions: extended and basic syntax, in the C locale.
 
-What the two notations have in common becomes one small set of nodes; what POSIX leaves
-undefined, and back-references, which no tree can express, are refused with a reason.
+What the two have in common becomes one small tree; what POSIX leaves undefined, and
+back-references, which no tree can express, are refused with a reason.
 """
 
-from dataclasses import dataclass
+from cbngtrain.engine.regex_tree import (
+    ANY,
+    NEWLINE,
+    Bytes,
+    Choice,
+    End,
+    Node,
+    One,
+    Repeat,
+    Sequence,
+    Start,
+    SyntaxProblem,
+)
 
-Bytes = frozenset[int]
-"""A set of byte values."""
-
-ANY: Bytes = frozenset(range(256))
-NEWLINE = ord("\n")
 MAX_REPEATS = 0x7FFF  # RE_DUP_MAX of glibc
 
 CLASSES: dict[str, Bytes] = {
@@ -29,53 +36,6 @@ CLASSES: dict[str, Bytes] = {
     "xdigit": frozenset(b"0123456789abcdefABCDEF"),
 }
 """What ``[:name:]`` stands for in the C locale."""
-
-
-class SyntaxProblem(Exception):
-    """The expression is not one that POSIX defines; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class One:
-    """One byte of a set."""
-
-    of: Bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """``^``: where the search starts, and after a newline in newline-sensitive expressions."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """``$``: the end of the text, and before a newline in newline-sensitive expressions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sequence:
-    """One part after the other; of no parts: the empty match."""
-
-    parts: tuple["Node", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of several."""
-
-    parts: tuple["Node", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """A part at least *low* and at most *high* times (None: any number)."""
-
-    part: "Node"
-    low: int
-    high: int | None
-
-
-Node = One | Start | End | Sequence | Choice | Repeat
 
 
 def parse(pattern: bytes, *, extended: bool, ignore_case: bool, newline: bool) -> Node:

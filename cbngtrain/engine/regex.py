@@ -92,7 +92,7 @@ def compile_pattern(pattern: bytes, flags: str) -> Pattern:
         flags: Of ``E`` extended, ``I`` ignore case, ``N`` newline-sensitive.
 
     Raises:
-        posix.SyntaxProblem: The expression is not one that POSIX defines.
+        regex_tree.SyntaxProblem: The expression is not one that POSIX defines.
     """
     newline = "N" in flags
     tree = posix.parse(pattern, extended="E" in flags, ignore_case="I" in flags, newline=newline)

@@ -1,58 +1,23 @@
 """
 Columns of word sets: per edit, which words occur, and how often.
 
-A column counts when it is asked for. Where its sets are the words of texts it knows the texts,
-which makes its difference to other texts' words, and its first runs of words, quick to find.
+A column counts when it is asked for. Where its sets are the words of texts it keeps those
+(see text_runs.py), and may never have to count.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from heapq import nsmallest
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cbngtrain.engine.groups import Groups, grouped, kept, rows_of, starts_of
-from cbngtrain.engine.split_texts import LineSplitter, SplitTexts, Words, difference
+from cbngtrain.engine.counts import Counts, summed, where
+from cbngtrain.engine.first_words import first_two_bytes, least, rows_of_smallest
+from cbngtrain.engine.groups import rows_of, starts_of
+from cbngtrain.engine.split_texts import LineSplitter, SplitTexts
 from cbngtrain.engine.splitter import Splitter
+from cbngtrain.engine.text_runs import Runs, TextRuns
 from cbngtrain.engine.vocabulary import NOTHING, Change, Ints, Vocabulary
-
-FEW = 64  # words of a set that are just sorted
-
-Bools = NDArray[np.bool_]
-
-
-class Counts(NamedTuple):
-    """
-    How often words occur in each set of a column.
-
-    Attributes:
-        starts: Where each set's words begin, shape (n_sets + 1,).
-        ids: The words of each set, no two equal, in the order of their ids; shape (n_words,).
-        times: How often each occurs, shape (n_words,).
-    """
-
-    starts: Ints
-    ids: Ints
-    times: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """What is taken for a word: every run of *length* words, joined."""
-
-    length: int = 1
-    separator: bytes = b" "
-
-    def joined(self, vocabulary: Vocabulary, keys: Sequence[Ints]) -> list[bytes]:
-        """The runs of the words that have these ids."""
-        words = vocabulary.words
-        each = [[words[number] for number in key.tolist()] for key in keys]
-        return list(map(self.separator.join, zip(*each, strict=True)))
 
 
 class WordSets:
@@ -71,7 +36,7 @@ class WordSets:
         vocabulary: Vocabulary,
         count: Callable[[], Counts],
         is_there: Sequence[bool],
-        texts: "TextRuns | None" = None,
+        texts: TextRuns | None = None,
     ) -> None:
         self.vocabulary = vocabulary
         self.is_there = is_there
@@ -85,7 +50,7 @@ class WordSets:
         starts = starts_of(np.array([len(each) for each in sets], np.int64))
         ids = vocabulary.ids([word for each in sets for word in each])
         times = np.array([n for each in sets for n in each.values()], np.int64)
-        return cls(vocabulary, lambda: _summed(starts, ids, times), [True] * len(sets))
+        return cls(vocabulary, lambda: summed(starts, ids, times), [True] * len(sets))
 
     @cached_property
     def counts(self) -> Counts:
@@ -120,20 +85,20 @@ class WordSets:
             return WordSets(self.vocabulary, lambda: ours.minus(theirs), self.is_there)
 
         def count() -> Counts:
-            total = _summed(*_together(self, other, -1))
-            return _where(total, total.times != 0)
+            total = summed(*_together(self, other, -1))
+            return where(total, total.times != 0)
 
         return WordSets(self.vocabulary, count, self.is_there)
 
     def with_words_of(self, other: "WordSets") -> "WordSets":
         """These sets, and 0 times the words that others have besides."""
-        return WordSets(self.vocabulary, lambda: _summed(*_together(self, other, 0)), self.is_there)
+        return WordSets(self.vocabulary, lambda: summed(*_together(self, other, 0)), self.is_there)
 
     def where_above(self, *, sign: int) -> "WordSets":
         """The words that occur more than 0 times (*sign* -1: less), how often without its sign."""
 
         def count() -> Counts:
-            starts, ids, times = _where(self.counts, self.counts.times * sign > 0)
+            starts, ids, times = where(self.counts, self.counts.times * sign > 0)
             return Counts(starts, ids, times * sign)
 
         return WordSets(self.vocabulary, count, self.is_there)
@@ -159,8 +124,8 @@ class WordSets:
         def count() -> Counts:
             starts, ids, times = self.counts
             _, new = self.vocabulary.changed(change)
-            total = _summed(starts, new[ids], times)
-            return _where(total, total.ids != NOTHING)
+            total = summed(starts, new[ids], times)
+            return where(total, total.ids != NOTHING)
 
         texts = self.texts.changed(change) if self.texts else None
         return WordSets(into, count, self.is_there, texts)
@@ -171,159 +136,10 @@ class WordSets:
             return first
         counts = self.counts
         near = self.vocabulary.column(first_two_bytes)[counts.ids]
-        starts, ids, times = _where(counts, _least(near, counts.starts, number))
+        starts, ids, times = where(counts, least(near, counts.starts, number))
         words = self.vocabulary.words
         items = zip([words[i] for i in ids.tolist()], times.tolist(), strict=True)
-        return _rows_of_smallest(list(items), starts, number)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TextRuns:
-    """
-    The runs of words of a column of texts.
-
-    Attributes:
-        run_vocabulary: The runs that were met; if they are single words, the words.
-        change: What is done to the runs at the end.
-    """
-
-    texts: SplitTexts
-    runs: Runs
-    run_vocabulary: Vocabulary
-    change: Change | None = None
-
-    def counted(self) -> Counts:
-        """How often each run occurs."""
-        places, starts = self.texts.words.runs(self.runs.length)
-        keys = self.texts.words.keys(places, self.runs.length)
-        groups = grouped(starts, keys)
-        return self._counts([key[groups.members] for key in keys], groups.starts, groups.sums)
-
-    def is_like(self, other: "TextRuns") -> bool:
-        """Whether the two are the same kind of runs, unchanged."""
-        both = (self, other)
-        return self.run_vocabulary is other.run_vocabulary and not any(e.change for e in both)
-
-    def minus(self, other: "TextRuns") -> Counts:
-        """How often each run occurs more (or less) than in other texts."""
-        return self._counts(*difference(self.texts, other.texts, self.runs.length))
-
-    def _counts(self, keys: Sequence[Ints], starts: Ints, times: Ints) -> Counts:
-        if self.runs.length == 1:
-            return Counts(starts, keys[0], times)
-        ids = self.run_vocabulary.ids(self.runs.joined(self.texts.by.vocabulary, keys))
-        total = _summed(starts, ids, times)  # runs of different words may read the same
-        return _where(total, total.times != 0)
-
-    def changed(self, change: Change) -> "TextRuns | None":
-        """The changed runs, if to change their words changes them so."""
-        return (
-            dataclasses.replace(self, change=change)
-            if change.is_bytewise and not self.change
-            else None
-        )
-
-    def first(self, number: int) -> list[list[tuple[bytes, int]]] | None:
-        """
-        Return of each text the first runs in byte order, with their counts.
-
-        None for single words, and where runs need not sort as their first words do: that is
-        sure if the separator sorts before every byte of a word.
-        """
-        change = self.change or _UNCHANGED
-        [separator] = change.of_each([self.runs.separator])
-        bytes_of_words = change.of_each(
-            [b"%c" % byte for byte in self.texts.by.splitter.word_bytes]
-        )
-        least_byte = min(filter(None, bytes_of_words), default=b"")
-        if self.runs.length == 1 or not b"" < separator < least_byte:
-            return None
-        starts, ids = self.texts.words
-        vocabulary, changed = self.texts.by.vocabulary.changed(change)
-        words = Words(starts, changed[ids])
-        near = np.append(
-            vocabulary.column(first_two_bytes), np.uint16(0)
-        )  # the last one is an empty word's
-        names = [*vocabulary.words, b""]
-        keys, groups = _first_runs(words, self.runs.length, near, number)
-        spelled = [[names[i] for i in key.tolist()] for key in keys]
-        counted = zip(
-            map(separator.join, zip(*spelled, strict=True)), groups.sums.tolist(), strict=True
-        )
-        return _rows_of_smallest(list(counted), groups.starts, number)
-
-
-class _Unchanged:
-    """The change that is none."""
-
-    is_bytewise = True
-
-    def of_each(self, words: list[bytes]) -> list[bytes]:
-        return words
-
-
-_UNCHANGED = _Unchanged()
-
-
-def _first_runs(
-    words: Words, length: int, near: NDArray[np.uint16], number: int
-) -> tuple[list[Ints], Groups]:
-    """
-    Return runs among which are the first ones of each text, as `Words.keys`, grouped.
-
-    Those of the least words, by their first two bytes: as many as are wanted, and if these are
-    too often the same ones, all.
-    """
-    places, starts = words.runs(length)
-    which = _least(near[words.ids[places]], starts, number)
-    for _ in range(2):
-        keys = words.keys(places[which], length)
-        groups = grouped(kept(starts, which), keys)
-        taken = np.diff(kept(starts, which))
-        short = (np.diff(groups.starts) < number) & (taken < np.diff(starts))
-        if not short.any():
-            break
-        which |= np.repeat(short, np.diff(starts))
-    return [key[groups.members] for key in keys], groups
-
-
-def first_two_bytes(words: list[bytes]) -> NDArray[np.uint16]:
-    """A number that orders words as their first two bytes do, shape (n_words,)."""
-    return np.array(words, "S2").view(">u2").astype(np.uint16)
-
-
-def _least(near: NDArray[np.uint16], starts: Ints, number: int) -> Bools:
-    """Which items may be among so many least ones of their row: all of a short one."""
-    sizes = np.diff(starts)
-    limits = np.full(len(sizes), near.max(initial=0))
-    for row in np.flatnonzero(sizes > max(FEW, number)).tolist():
-        limits[row] = np.partition(near[starts[row] : starts[row + 1]], number - 1)[number - 1]
-    return near <= np.repeat(limits, sizes)
-
-
-def _rows_of_smallest(
-    items: list[tuple[bytes, int]], starts: Ints, number: int
-) -> list[list[tuple[bytes, int]]]:
-    """Of each row of words with their counts the first ones."""
-    bounds = pairwise(starts.tolist())
-    return [_smallest(number, items[begin:end]) for begin, end in bounds]
-
-
-def _smallest(number: int, items: list[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
-    if len(items) < 16 * number:  # so few that sorting is quicker
-        return sorted(items)[:number]
-    return nsmallest(number, items)
-
-
-def _summed(starts: Ints, ids: Ints, times: Ints) -> Counts:
-    """The counts of words that may occur several times in a set."""
-    groups = grouped(starts, [ids], times)
-    return Counts(groups.starts, ids[groups.members], groups.sums)
-
-
-def _where(counts: Counts, which: Bools) -> Counts:
-    """Some of the words of each set."""
-    return Counts(kept(counts.starts, which), counts.ids[which], counts.times[which])
+        return rows_of_smallest(list(items), starts, number)
 
 
 def _together(ours: WordSets, theirs: WordSets, sign: int) -> tuple[Ints, Ints, Ints]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cbngtrain.engine import posix, regex
 from cbngtrain.engine.automaton import Automaton
+from cbngtrain.engine.regex_tree import SyntaxProblem
 
 REG_EXTENDED, REG_ICASE, REG_NEWLINE = 1, 2, 4  # glibc's regex.h
 libc = ctypes.CDLL(None)
@@ -156,7 +157,7 @@ def test_basic_expressions(pattern, text):
 )
 def test_what_is_not_posix_is_refused(pattern, flags):
     """With a reason, never by finding something else."""
-    with pytest.raises(posix.SyntaxProblem):
+    with pytest.raises(SyntaxProblem):
         list(regex.compile_pattern(pattern.encode(), flags).spans(b"text"))
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from cbngtrain.engine import word_metrics
 from cbngtrain.engine.splitter import Splitter
 from cbngtrain.engine.text import Replacement
-from cbngtrain.engine.word_sets import Runs, Splitting, WordSets
+from cbngtrain.engine.text_runs import Runs
+from cbngtrain.engine.word_sets import Splitting, WordSets
 from tests.engine import plain
 
 VALID = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

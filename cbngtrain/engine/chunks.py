@@ -1,0 +1,99 @@
+"""
+Chunks of edit sets: where a file of ``<WPEdit>``s can be cut.
+
+A chunk is a run of whole edits, named by where its bytes are, so that processes can parse
+chunks of one file independently: between the edit set's start tag and its end tag, what stands
+between two ``</WPEdit>`` is well-formed by itself exactly where the whole file is. That holds
+only while ``</WPEdit>`` is nothing but an end tag; where comments or CDATA might hold one
+(``<!``, ``<?``) all that follows is one chunk, in which expat finds the ends of the edits.
+"""
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cbngtrain.engine.errors import FormatError
+
+ROOT = "wpeditset"  # the outermost element, in lower case
+
+_END = re.compile(rb"</wpedit\s*>", re.IGNORECASE)
+_ROOT = re.compile(rb"(?:\xef\xbb\xbf)?(?:<\?[^>]*\?>)?\s*<([^\s/>]+)")
+_BLOCK = 1 << 16  # bytes in which the outermost element begins
+_LONGEST_END = 1 << 10  # bytes
+_MANY = 64  # bytes for each one of a kind, below which these are many
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """
+    A run of whole edits of a file: its bytes from *start* to *end*, from *line* on.
+
+    *root* is the name of the file's outermost element, as it is spelled there.
+    """
+
+    start: int
+    end: int
+    line: int
+    root: str
+    is_last: bool = False
+
+
+def chunks_of(path: Path, file_size: int, size: int) -> Iterator[Chunk]:
+    """The edits of a file of *file_size* bytes in runs of at least *size* bytes, or to the end."""
+    start, line = 0, 1
+    root = _root(path)
+    for end, lines in _cuts(path, file_size, size):
+        yield Chunk(start, end, line, root, is_last=end == file_size)
+        start, line = end, line + lines
+
+
+def _root(path: Path) -> str:
+    """The name of the outermost element, if the file begins with it or a declaration."""
+    with path.open("rb") as file:
+        head = file.read(_BLOCK)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise FormatError(path, "line 1", "is not encoded in UTF-8")
+    match = _ROOT.match(head)
+    return match[1].decode("utf-8", "replace") if match else ROOT
+
+
+def _cuts(path: Path, file_size: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where chunks end, and how many lines are in each."""
+    with path.open("rb") as file:
+        start = 0
+        data = b""
+        while block := file.read(max(size, len(data))):
+            data += block
+            if _has_other_markup(data, at_start=start == 0):
+                break
+            cut = _last_end(data, len(data) - len(block))
+            if cut:
+                yield start + cut, data.count(b"\n", 0, cut)
+                data = data[cut:]
+                start += cut
+    if start < file_size:
+        yield file_size, 0
+
+
+def _has_other_markup(data: bytes, *, at_start: bool) -> bool:
+    """Whether there may be an ``</WPEdit>`` that ends no edit."""
+    first = 5 if at_start else 0  # the XML declaration, after a byte order mark at most
+    return _has_after_less(data, b"!", 0) or _has_after_less(data, b"?", first)
+
+
+def _has_after_less(data: bytes, byte: bytes, begin: int) -> bool:
+    """Whether a byte that is rarer than ``<`` comes after one: ten times as fast as ``in``."""
+    if data.count(byte) > len(data) // _MANY:
+        return data.find(b"<" + byte, begin) >= 0
+    at = data.find(byte, begin + 1)
+    while at > 0 and data[at - 1] != ord("<"):
+        at = data.find(byte, at + 1)
+    return at > 0
+
+
+def _last_end(data: bytes, begin: int) -> int:
+    """Where the last ``</WPEdit>`` ends; 0 if there is none. Before *begin* none ends."""
+    ends = _END.findall(data, max(0, begin - _LONGEST_END))
+    return data.rindex(ends[-1]) + len(ends[-1]) if ends else 0

@@ -1,0 +1,137 @@
+"""
+Runs of words of texts: what the words of a column are, as long as nobody asks for all of them.
+
+Knowing the texts makes the difference to other texts' words, and the first runs, quick to find.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbngtrain.engine.counts import Counts, summed, where
+from cbngtrain.engine.first_words import first_two_bytes, least, rows_of_smallest
+from cbngtrain.engine.groups import Groups, grouped, kept
+from cbngtrain.engine.split_texts import SplitTexts, Words, difference
+from cbngtrain.engine.vocabulary import Change, Ints, Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What is taken for a word: every run of *length* words, joined."""
+
+    length: int = 1
+    separator: bytes = b" "
+
+    def joined(self, vocabulary: Vocabulary, keys: Sequence[Ints]) -> list[bytes]:
+        """The runs of the words that have these ids."""
+        words = vocabulary.words
+        each = [[words[number] for number in key.tolist()] for key in keys]
+        return list(map(self.separator.join, zip(*each, strict=True)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextRuns:
+    """
+    The runs of words of a column of texts.
+
+    Attributes:
+        run_vocabulary: The runs that were met; if they are single words, the words.
+        change: What is done to the runs at the end.
+    """
+
+    texts: SplitTexts
+    runs: Runs
+    run_vocabulary: Vocabulary
+    change: Change | None = None
+
+    def counted(self) -> Counts:
+        """How often each run occurs."""
+        places, starts = self.texts.words.runs(self.runs.length)
+        keys = self.texts.words.keys(places, self.runs.length)
+        groups = grouped(starts, keys)
+        return self._counts([key[groups.members] for key in keys], groups.starts, groups.sums)
+
+    def is_like(self, other: "TextRuns") -> bool:
+        """Whether the two are the same kind of runs, unchanged."""
+        both = (self, other)
+        return self.run_vocabulary is other.run_vocabulary and not any(e.change for e in both)
+
+    def minus(self, other: "TextRuns") -> Counts:
+        """How often each run occurs more (or less) than in other texts."""
+        return self._counts(*difference(self.texts, other.texts, self.runs.length))
+
+    def _counts(self, keys: Sequence[Ints], starts: Ints, times: Ints) -> Counts:
+        if self.runs.length == 1:
+            return Counts(starts, keys[0], times)
+        ids = self.run_vocabulary.ids(self.runs.joined(self.texts.by.vocabulary, keys))
+        total = summed(starts, ids, times)  # runs of different words may read the same
+        return where(total, total.times != 0)
+
+    def changed(self, change: Change) -> "TextRuns | None":
+        """The changed runs, if to change their words changes them so."""
+        if self.change or not change.is_bytewise:
+            return None
+        return dataclasses.replace(self, change=change)
+
+    def first(self, number: int) -> list[list[tuple[bytes, int]]] | None:
+        """
+        Return of each text the first runs in byte order, with their counts.
+
+        None for single words, and where runs need not sort as their first words do: that is
+        sure if the separator sorts before every byte of a word.
+        """
+        change = self.change or _UNCHANGED
+        [separator] = change.of_each([self.runs.separator])
+        if self.runs.length == 1 or not self._is_before_words(separator, change):
+            return None
+        starts, ids = self.texts.words  # first of all: the vocabulary has the words once met
+        vocabulary, changed = self.texts.by.vocabulary.changed(change)
+        # What `NOTHING` stands for, an empty word, comes last, where -1 finds it.
+        names = [*vocabulary.words, b""]
+        near = np.append(vocabulary.column(first_two_bytes), np.uint16(0))
+        keys, groups = _first_runs(Words(starts, changed[ids]), self.runs.length, near, number)
+        spelled = zip(*([names[i] for i in key.tolist()] for key in keys), strict=True)
+        counted = zip(map(separator.join, spelled), groups.sums.tolist(), strict=True)
+        return rows_of_smallest(list(counted), groups.starts, number)
+
+    def _is_before_words(self, separator: bytes, change: Change) -> bool:
+        """Whether the separator is a byte, and sorts before every byte of a changed word."""
+        word_bytes = [b"%c" % byte for byte in self.texts.by.splitter.word_bytes]
+        return b"" < separator < min(filter(None, change.of_each(word_bytes)), default=b"")
+
+
+class _Unchanged:
+    """The change that is none."""
+
+    is_bytewise = True
+
+    def of_each(self, words: list[bytes]) -> list[bytes]:
+        return words
+
+
+_UNCHANGED = _Unchanged()
+
+
+def _first_runs(
+    words: Words, length: int, near: NDArray[np.uint16], number: int
+) -> tuple[list[Ints], Groups]:
+    """
+    Return runs among which are the first ones of each text, as `Words.keys`, grouped.
+
+    Those of the least words, by their first two bytes: as many as are wanted, and if these are
+    too often the same ones, all.
+    """
+    places, starts = words.runs(length)
+    which = least(near[words.ids[places]], starts, number)
+    for _ in range(2):
+        keys = words.keys(places[which], length)
+        groups = grouped(kept(starts, which), keys)
+        taken = np.diff(kept(starts, which))
+        short = (np.diff(groups.starts) < number) & (taken < np.diff(starts))
+        if not short.any():
+            break
+        which |= np.repeat(short, np.diff(starts))
+    return [key[groups.members] for key in keys], groups
