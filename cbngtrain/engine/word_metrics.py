@@ -102,14 +102,12 @@ def metrics(sets: WordSets) -> dict[str, Ints]:
     of_words = dict(zip(OF_WORDS, sets.vocabulary.column(_of_words).T, strict=True))
     totals = {name: of_sets(np.add, of_words[name][ids] * times) for name in TOTALS}
     greatest = {name: of_sets(np.maximum, of_words[name][ids]) for name in GREATEST}
-    return (
-        totals
-        | greatest
-        | {
-            "distinct_word_count": np.diff(starts),
-            "max_word_repeats": of_sets(np.maximum, times.clip(0)),  # a delta's may be below 0
-        }
-    )
+    return {
+        **totals,
+        **greatest,
+        "distinct_word_count": np.diff(starts),
+        "max_word_repeats": of_sets(np.maximum, times.clip(0)),  # a delta's may be below 0
+    }
 
 
 def _of_words(words: list[bytes]) -> Ints:
