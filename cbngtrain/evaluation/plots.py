@@ -3,18 +3,21 @@ Plots, each as SVG and PNG, of one network or of two.
 
 The same input gives the same bytes: no dates, no random names, no settings of the user's. Colours
 are those of Okabe & Ito, which colour-blind readers tell apart, and lines differ in their dashes.
+Legends are below the plots, where they hide nothing.
 """
 
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter, StrMethodFormatter
 
 from cbngtrain.evaluation import curves
 from cbngtrain.evaluation.curves import Network
@@ -48,7 +51,11 @@ SETTINGS = {
     "text.parse_math": False,  # an edit set may be called $anything$
 }
 
-SIZE = (7.2, 5.0)  # inches
+SIZE = (7.2, 5.4)  # inches
+TITLE_WIDTH = 80  # characters of a line
+TITLE_LINES = 4  # for each that is told
+LEGEND_WIDTH = 84  # characters of a line
+LONGEST_NAME = 38  # characters of a network's name
 
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # nobody asked for its font cache
 
@@ -71,7 +78,8 @@ class Scene:
 
 def draw(scene: Scene, folder: Path, prefix: str = "") -> None:
     """Write all plots of *scene* to *folder*, each as SVG and PNG; *prefix* begins their names."""
-    with style.context(["default", SETTINGS]):
+    with style.context(["default", SETTINGS]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box; the SVG has it
         for name, (heading, plot) in PLOTS.items():
             figure = Figure(figsize=SIZE)
             figure.suptitle(heading, fontweight="bold")
@@ -93,10 +101,41 @@ def _explain(figure: Figure, scene: Scene, reason: str) -> None:
 
 def _axes(figure: Figure, scene: Scene, x: str, y: str) -> Axes:
     axes = figure.add_subplot()
-    axes.set_title(scene.title, fontsize="small", color="#333333")
+    _title(axes, scene.title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     return axes
+
+
+def _title(axes: Axes, text: str) -> None:
+    """Write *text* above *axes*; lines too long for the figure are wrapped, then cut."""
+    lines = [
+        part
+        for line in text.splitlines()
+        for part in wrap(line, TITLE_WIDTH, max_lines=TITLE_LINES, placeholder=" …")
+    ]
+    axes.set_title("\n".join(lines), fontsize="small", color="#333333")
+
+
+def _name(network: Network) -> str:
+    """Return the network's name for a legend; of a long one its two ends."""
+    name, half = network.name, LONGEST_NAME // 2
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: half - 1]}…{name[-half:]}"
+    return f" {name}" if name.startswith("_") else name  # a legend leaves out what begins with _
+
+
+def _legend(figure: Figure, axes: Axes, heading: str = "") -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(max(LEGEND_WIDTH // (max(map(len, labels)) + 6), 1), 3),
+        fontsize="small",
+        title=heading,
+        title_fontsize="small",
+    )
 
 
 # The plots -------------------------------------------------------------------------------------
@@ -109,7 +148,7 @@ def _false_positives(figure: Figure, scene: Scene) -> None:
     axes.set_xlim(0, 0.02)
     axes.set_ylim(0, 1.02)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=2))
-    axes.legend(loc="lower right", title="Vandalism detection rate")
+    _legend(figure, axes, "Vandalism detection rate")
 
 
 def _roc(figure: Figure, scene: Scene) -> None:
@@ -129,7 +168,7 @@ def _roc(figure: Figure, scene: Scene) -> None:
     axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="lower right", title="Hatched: fewer than 3 false positives\nexpected there")
+    _legend(figure, axes, "Hatched: fewer than 3 false positives expected there")
 
 
 def _rocs(axes: Axes, scene: Scene, least: float) -> None:
@@ -142,7 +181,7 @@ def _rocs(axes: Axes, scene: Scene, least: float) -> None:
             drawstyle="steps-post",
             color=COLOURS[number],
             linestyle=STROKES[number],
-            label=network.name,
+            label=_name(network),
         )
 
 
@@ -166,7 +205,7 @@ def _thresholds(figure: Figure, scene: Scene) -> None:
     axes = _axes(figure, scene, "Score vandalism threshold", "Detection rate")
     for number, network in enumerate(scene.networks):
         at, recall, fpr = curves.by_threshold(network.edits)
-        name = f", {network.name}" if len(scene.networks) > 1 else ""
+        name = f", {_name(network)}" if len(scene.networks) > 1 else ""
         for rates, label, colour in (
             (recall, "vandalism caught", BLUE),
             (fpr, "constructive caught", VERMILLION),
@@ -176,7 +215,7 @@ def _thresholds(figure: Figure, scene: Scene) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="best", fontsize="small")
+    _legend(figure, axes)
 
 
 def _precision_recall(figure: Figure, scene: Scene) -> None:
@@ -185,7 +224,7 @@ def _precision_recall(figure: Figure, scene: Scene) -> None:
         figure, scene, "Vandalism caught (recall)", "Vandalism among the caught (precision)"
     )
     for number, network in enumerate(scene.networks):
-        name = f"{network.name}, " if len(scene.networks) > 1 else ""
+        name = f"{_name(network)}, " if len(scene.networks) > 1 else ""
         for share, stroke, told in (
             (None, STROKES[number], "at the trial's share of vandalism"),
             (scene.share, SPARSE[number], f"at {100 * scene.share:g} % vandalism"),
@@ -203,7 +242,7 @@ def _precision_recall(figure: Figure, scene: Scene) -> None:
     axes.set_ylim(0, 1.02)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="lower left", fontsize="small")
+    _legend(figure, axes)
 
 
 def _scores(figure: Figure, scene: Scene) -> None:
@@ -217,11 +256,13 @@ def _scores(figure: Figure, scene: Scene) -> None:
         axes.axvline(LIVE_THRESHOLD, color=GREY, linestyle=":", label=f"live, {LIVE_THRESHOLD:g}")
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.7)
-        axes.set_ylabel(f"Edits: {network.name}" if len(rows) > 1 else "Edits (logarithmic)")
-    rows[0].set_title(scene.title, fontsize="small", color="#333333")
-    rows[0].legend(loc="upper center", ncols=3, fontsize="small")
+        axes.set_ylabel("Edits (logarithmic)")
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        heading = [scene.title] if axes is rows[0] else []
+        _title(axes, "\n".join([*heading, *([_name(network)] if len(rows) > 1 else [])]))
     rows[-1].set_xlim(0, 1)
     rows[-1].set_xlabel("Score")
+    _legend(figure, rows[0])
 
 
 def _calibration(figure: Figure, scene: Scene) -> None:
@@ -240,12 +281,12 @@ def _calibration(figure: Figure, scene: Scene) -> None:
             linestyle=STROKES[number],
             color=COLOURS[number],
             capsize=3,
-            label=f"{network.name}, at the trial's share of vandalism",
+            label=f"{_name(network)}, at the trial's share of vandalism",
         )
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="upper left", fontsize="small")
+    _legend(figure, axes)
 
 
 PLOTS: dict[str, tuple[str, Callable[[Figure, Scene], None]]] = {

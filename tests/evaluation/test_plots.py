@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
+from matplotlib import image
 
 from cbngtrain.evaluation import curves, measures
 from cbngtrain.evaluation.curves import Mark, Network, marks
@@ -84,6 +85,47 @@ def test_a_name_is_no_formula(tmp_path: Path):
     draw(Scene(r"$\frac{ & <b> $x$ \$", [NETWORK], 0.1), tmp_path)
 
     assert r"$\frac{ &amp; &lt;b&gt; $x$ \$" in (tmp_path / "roc.svg").read_text(encoding="utf-8")
+
+
+LONG = "Original Testing Training Set - Random Edits 50/50 " * 5
+HOSTILE = {
+    "long": (f"{LONG}· 2026-01-02 03:04:05", ["W" * 200, f"{LONG}/2026-01-02 03:04:05"]),
+    "no spaces": ("x" * 300, ["x" * 45, "x" * 44]),
+    "not Latin": ("עריכות · مجموعة · 編集 😀", ["מוקדם 0123456789ab", "編集"]),
+    "left out of legends": ("_", ["_nolegend_", "_"]),
+}
+
+
+@pytest.mark.parametrize(("title", "names"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_no_name_runs_over_the_edge(tmp_path: Path, title: str, names: list[str]):
+    """Whatever things are called: the frame of every plot stays white, and nothing is warned of."""
+    networks = [
+        Network(name, each.edits, each.marks)
+        for name, each in zip(names, (NETWORK, OTHER), strict=True)
+    ]
+
+    draw(Scene(title, networks, 0.1), tmp_path)
+
+    pixels = [image.imread(path)[..., :3] for path in sorted(tmp_path.glob("*.png"))]
+    frames = [np.concatenate([a[:3].ravel(), a[-3:].ravel(), a[:, -3:].ravel()]) for a in pixels]
+    assert len(frames) == len(PLOTS)
+    assert [frame.min() for frame in frames] == [1] * len(PLOTS)
+
+
+def test_a_long_title_still_names_the_instance(tmp_path: Path):
+    """It is wrapped."""
+    draw(Scene(f"{LONG}· 2026-01-02 03:04:05", [NETWORK], 0.1), tmp_path)
+
+    assert "2026-01-02" in (tmp_path / "roc.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_what_is_written_on_a_plot_is_for_people(plots: dict[str, bytes], name: str):
+    """Numbers at the axes are no formulas, as those at logarithmic axes are by themselves."""
+    written_there = re.findall(r">([^<]*)</text>", plots[f"{name}.svg"].decode())
+
+    assert len(written_there) > 8
+    assert [text for text in written_there if "$" in text or "\\" in text] == []
 
 
 @pytest.mark.parametrize(
