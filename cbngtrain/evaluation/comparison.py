@@ -10,8 +10,16 @@ import numpy as np
 
 from cbngtrain.evaluation import measures
 from cbngtrain.evaluation.doubts import enough, lacking, warnings
-from cbngtrain.evaluation.intervals import LEVEL, Figure, Statistic, sampled, sampled_share
+from cbngtrain.evaluation.intervals import (
+    LEVEL,
+    Figure,
+    Statistic,
+    recall_in_samples,
+    sampled,
+    sampled_share,
+)
 from cbngtrain.evaluation.measures import Point, Tally, tally_of
+from cbngtrain.evaluation.metrics import RANKINGS, recall_name
 from cbngtrain.evaluation.options import HEADLINE_RATE, LIVE_THRESHOLD, RATES, Options
 from cbngtrain.evaluation.pairs import Pairs, is_right, mcnemar, paired_bootstrap
 from cbngtrain.evaluation.points import point_json
@@ -23,14 +31,6 @@ DIFF = "https://en.wikipedia.org/w/index.php?diff="
 
 _LIVE = "recall at the live threshold"
 
-RANKINGS: Mapping[str, Statistic] = {
-    "roc_auc": measures.roc_auc,
-    "partial_auc": measures.partial_auc,
-    "average_precision": measures.average_precision,
-    "brier": measures.brier,
-}
-"""What is compared without a threshold; of the last, less is better."""
-
 
 def _recall_live(edits: Tally) -> float:
     return measures.point_at_threshold(edits, LIVE_THRESHOLD).recall
@@ -38,9 +38,14 @@ def _recall_live(edits: Tally) -> float:
 
 STATISTICS: Mapping[str, Statistic] = {
     **RANKINGS,
-    **{f"recall at {rate}": partial(measures.recall_at_rate, rate=rate) for rate in RATES},
+    **{recall_name(rate): partial(measures.recall_at_rate, rate=rate) for rate in RATES},
     _LIVE: _recall_live,
 }
+
+
+def _in_samples(edits: Tally) -> Mapping[str, Statistic]:
+    """Return what is told of resampled *edits*, by the same names as `STATISTICS`."""
+    return {**STATISTICS, **{recall_name(rate): recall_in_samples(edits, rate) for rate in RATES}}
 
 
 class Comparison:
@@ -62,8 +67,8 @@ class Comparison:
         self.lacking = lacking(self.edits[0])
         self.samples: dict[str, Floats] = {}
         if not self.lacking:
-            functions = list(STATISTICS.values())
-            drawn = paired_bootstrap(pairs, functions, options.bootstrap, options.seed)
+            new, reference = (list(_in_samples(edits).values()) for edits in self.edits)
+            drawn = paired_bootstrap(pairs, (new, reference), options.bootstrap, options.seed)
             names = enumerate(STATISTICS)
             self.samples = {name: drawn[:, :, number] for number, name in names}
 
@@ -167,7 +172,7 @@ def _live_points(compared: Comparison) -> tuple[Point, Point]:
 
 def _at_rate(compared: Comparison, rate: float) -> dict[str, Any]:
     row = {"rate": rate, "enough_constructive": enough(compared.edits[0], rate)}
-    return {**row, **_at(compared, _points(compared, rate), f"recall at {rate}")}
+    return {**row, **_at(compared, _points(compared, rate), recall_name(rate))}
 
 
 def _at_live_threshold(compared: Comparison) -> dict[str, Any]:

@@ -6,14 +6,6 @@ from cbngtrain.evaluation.options import RATES
 
 FEW = 10  # edits of a class: fewer, and resampling repeats a handful of samples
 
-ROUGH = 30
-"""
-False positives that a rate allows, below which a bootstrapped recall there is rough.
-
-Simulated at a rate of 1 % (two normal classes, 300 edits of vandalism, 400 trials): the interval
-held the truth in 86 % of the trials where 3 were allowed, in 90 to 93 % at 6 and 10, in 94 % at 30.
-"""
-
 
 def lacking(edits: Tally) -> str:
     """Return why nothing can be measured on both classes, or nothing where it can."""
@@ -63,17 +55,7 @@ def _warnings_at_rates(edits: Tally) -> list[str]:
         for rate in RATES
         if measures.point_at_rate(edits, rate).threshold is None
     ]
-    return few + _roughness(edits) + blind
-
-
-def _roughness(edits: Tally) -> list[str]:
-    """Return in one sentence at which rates there are edits enough, but only just."""
-    rates = [rate for rate in RATES if enough(edits, rate) and edits.negatives * rate < ROUGH]
-    if not rates:
-        return []
-    told = ", ".join(f"{100 * rate:g} %" for rate in rates)
-    rests = f"rests on fewer than {ROUGH} constructive edits: its interval is"
-    return [f"the recall at a false positive rate of {told} {rests} rather too narrow and too high"]
+    return few + blind
 
 
 def doubts_about_edits(repeated: int, overlap: int | None) -> list[str]:

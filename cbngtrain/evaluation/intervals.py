@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbngtrain.evaluation.measures import Tally, tally
+from cbngtrain.evaluation.measures import Tally, point_at_rate, tally
 from cbngtrain.evaluation.scores import Floats
 
 LEVEL = 0.95  # of every interval
@@ -85,22 +86,21 @@ def percentiles(samples: Floats, level: float = LEVEL) -> tuple[float, float]:
 
 
 def sampled(value: float, samples: Floats) -> Figure:
-    """Return *value* with the percentile interval of its bootstrapped *samples*, (n_samples,)."""
+    """Return *value* with the percentile interval of its *samples*, (n_samples,), and in it."""
     low, high = percentiles(samples)
-    return Figure(value=value, low=low, high=high, method="bootstrap")
+    return Figure(value=value, low=min(low, value), high=max(high, value), method="bootstrap")
 
 
 def sampled_share(part: int, whole: int, samples: Floats) -> Figure:
     """
     Return *part* / *whole* with the percentile interval of its bootstrapped *samples*.
 
-    Where all samples are equal, such as where all vandalism is caught, they know of no error; then
-    it is Wilson's interval.
+    It is never narrower than Wilson's, which takes the threshold as known: samples that are all
+    equal, such as where all vandalism is caught, know of no error.
     """
-    low, high = percentiles(samples)
-    if low < high:
-        return Figure(value=part / whole, low=low, high=high, method="bootstrap")
-    return share_of(part, whole, "")
+    (low, high), known = percentiles(samples), wilson(part, whole)
+    low, high = min(low, known[0]), max(high, known[1])
+    return Figure(value=part / whole, low=low, high=high, method="bootstrap")
 
 
 def draws(
@@ -150,3 +150,32 @@ def recounted(scores: Floats, vandalism: Indices, constructive: Indices) -> Tall
     size = len(scores)
     bad, good = np.bincount(vandalism, minlength=size), np.bincount(constructive, minlength=size)
     return tally(scores, bad, good)
+
+
+def recall_in_samples(edits: Tally, rate: float) -> Statistic:
+    """
+    Return the function that tells the recall at *rate* that a resampled trial lets one expect.
+
+    The threshold of a rate that allows a handful of false positives is hardly known, and resampling
+    repeats the handful: where it allows 3, the plain percentile interval holds the truth in 90 % of
+    trials. Counting is surer. The constructive edits above the true threshold are as many as
+    chance draws at that rate, whatever the scores (Woodruff, Journal of the American Statistical
+    Association 47, 1952). A resample draws them: as many as it has above the threshold of *edits*.
+    So many are then passed from the top of *edits*; the true threshold lies between the last
+    of them and the next edit, and the mean recall of the two ends counts. What the rate leaves of
+    a tie, or of an edit, counts as that part of it.
+    """
+    at = point_at_rate(edits, rate)
+    levels = int(np.searchsorted(edits.wronged, at.false_positives, side="right"))
+    left = Fraction(str(rate)) * edits.negatives - at.false_positives
+    part = float(left / int(edits.constructive[levels])) if levels < len(edits.scores) else 0.0
+
+    def recall(sample: Tally) -> float:
+        above = int(sample.wronged[levels - 1]) if levels else 0
+        if part:
+            above += math.floor(part * int(sample.constructive[levels]) + 0.5)
+        ends = np.searchsorted(edits.wronged, (above - 1, above), side="right")
+        caught = [int(sample.caught[end - 1]) if end else 0 for end in ends.tolist()]
+        return sum(caught) / (2 * edits.positives)
+
+    return recall

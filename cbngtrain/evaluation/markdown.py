@@ -22,7 +22,7 @@ LONGEST = 20  # edits of a list; comparison.json has all
 
 _ABOUT_TESTS = (
     "Edits that only one network has right, and the mid-p value of McNemar's test. It takes the "
-    "thresholds as given; the intervals above choose them anew in every sample."
+    "thresholds as given; the intervals above do not."
 )
 
 

@@ -12,7 +12,7 @@ from cbngtrain.evaluation.intervals import (
     Figure,
     Statistic,
     bootstrap,
-    percentiles,
+    recall_in_samples,
     sampled,
     sampled_share,
     share_of,
@@ -40,28 +40,33 @@ class Evaluation:
         self.edits = edits
         self.options = options
         self.lacking = lacking(edits)
-        self.statistics = statistics(options.share)
         self.samples: Mapping[str, Floats] = {}
         if not self.lacking:
-            functions = list(self.statistics.values())
-            drawn = bootstrap(edits, functions, options.bootstrap, options.seed)
-            self.samples = dict(zip(self.statistics, drawn.T, strict=True))
+            functions = statistics(edits, options.share)
+            drawn = bootstrap(edits, list(functions.values()), options.bootstrap, options.seed)
+            self.samples = dict(zip(functions, drawn.T, strict=True))
 
     def figure(self, name: str) -> Figure:
-        """Return the statistic called *name* with its interval."""
+        """Return the ranking called *name* with its interval."""
         if self.lacking:
             return Figure.missing(self.lacking)
-        return sampled(self.statistics[name](self.edits), self.samples[name])
+        return sampled(RANKINGS[name](self.edits), self.samples[name])
 
 
-def statistics(share: float) -> dict[str, Statistic]:
-    """Return what is bootstrapped, by name; *share* is the real share of vandalism."""
+RANKINGS: Mapping[str, Statistic] = {
+    "roc_auc": measures.roc_auc,
+    "partial_auc": measures.partial_auc,
+    "average_precision": measures.average_precision,
+    "brier": measures.brier,
+}
+"""What is measured without a threshold."""
+
+
+def statistics(edits: Tally, share: float) -> dict[str, Statistic]:
+    """Return what is told of resampled *edits*, by name; *share* is the real one of vandalism."""
     return {
-        "roc_auc": measures.roc_auc,
-        "partial_auc": measures.partial_auc,
-        "average_precision": measures.average_precision,
-        "brier": measures.brier,
-        **{recall_name(rate): partial(measures.recall_at_rate, rate=rate) for rate in RATES},
+        **RANKINGS,
+        **{recall_name(rate): recall_in_samples(edits, rate) for rate in RATES},
         **{
             _flagged_name(recall): partial(_flagged, recall=recall, share=share)
             for recall in RECALLS
@@ -188,9 +193,8 @@ def _to_look_at(evaluation: Evaluation, recall: float) -> dict[str, Any]:
         return {"recall": recall, "threshold": None, "of_trial": missing, "at_share": missing}
     at = measures.point_at_recall(edits, recall)
     seen = at.true_positives + at.false_positives
-    low, high = percentiles(evaluation.samples[_flagged_name(recall)])
     value = measures.flagged_share(at.recall, at.fpr, evaluation.options.share)
-    at_share = Figure(value=value, low=low, high=high, method="bootstrap")
+    at_share = sampled(value, evaluation.samples[_flagged_name(recall)])
     return {
         "recall": recall,
         "threshold": at.threshold,

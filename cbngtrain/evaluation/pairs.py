@@ -73,22 +73,25 @@ def _keyed(of: Trial) -> Iterator[tuple[Key, Detail]]:
 
 
 def paired_bootstrap(
-    pairs: Pairs, statistics: Sequence[Statistic], samples: int, seed: int
+    pairs: Pairs,
+    statistics: tuple[Sequence[Statistic], Sequence[Statistic]],
+    samples: int,
+    seed: int,
 ) -> Floats:
     """
-    Return *statistics* of both networks on resampled edits, shape (2, samples, n_statistics).
+    Return *statistics*, of each network, on resampled edits, shape (2, samples, n_statistics).
 
     Both see the same edits in each sample, so what makes a sample hard or easy is not in the
     difference of the two. The new network comes first.
     """
-    found = np.empty((2, samples, len(statistics)))
+    found = np.empty((2, samples, len(statistics[0])))
     networks = [_levels(scores, pairs.vandalism) for scores in (pairs.new, pairs.reference)]
     positives = int(pairs.vandalism.sum())
     drawn = draws(positives, len(pairs.ids) - positives, samples, seed)
     for number, (bad, good) in enumerate(drawn):
         for network, (scores, of_vandalism, of_constructive) in enumerate(networks):
             trial = recounted(scores, of_vandalism[bad], of_constructive[good])
-            found[network, number] = [statistic(trial) for statistic in statistics]
+            found[network, number] = [statistic(trial) for statistic in statistics[network]]
     return found
 
 

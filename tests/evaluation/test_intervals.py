@@ -14,11 +14,15 @@ from cbngtrain.evaluation.intervals import (
     bootstrap,
     draws,
     percentiles,
+    recall_in_samples,
+    recounted,
+    sampled,
     sampled_share,
     share_of,
     wilson,
 )
-from cbngtrain.evaluation.measures import tally_of
+from cbngtrain.evaluation.measures import Tally, tally_of
+from cbngtrain.evaluation.scores import Trial
 from tests.evaluation.trials import drawn, trial, trials
 
 SAMPLES = 300
@@ -112,39 +116,107 @@ def test_samples_that_are_all_equal_give_way_to_wilson():
     """All 200 are caught in every sample: that is no proof that all will be."""
     found = sampled_share(200, 200, np.ones(100))
 
-    assert (found.low, found.high, found.method) == (*wilson(200, 200), "wilson")
+    assert (found.low, found.high) == wilson(200, 200)
+
+
+@given(st.floats(0, 1), st.lists(st.floats(0, 1), min_size=1))
+def test_an_interval_holds_its_value(value: float, samples: list[float]):
+    """Also where resampling leads away from it."""
+    found = sampled(value, np.array(samples))
+
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= value <= found.high
+
+
+# Scores 0.9 … 0.1; the constructive edits are those with 0.8, 0.6, 0.4 and 0.2.
+LADDER = tally_of(trial([0.9, 0.7, 0.5, 0.3, 0.1], [0.8, 0.6, 0.4, 0.2]))
+
+
+@pytest.mark.parametrize(
+    ("rate", "good", "recall"),
+    [
+        pytest.param(0.5, [1, 3, 5, 7], 0.5, id="2 above it, as in the trial: between 2 and 3"),
+        pytest.param(0.5, [1, 1, 1, 7], 0.7, id="3 above it: between 3 and 4"),
+        pytest.param(0.5, [5, 5, 7, 7], 0.1, id="none above it: between nothing and 1"),
+        pytest.param(0.5, [1, 1, 3, 3], 0.9, id="all above it: between 4 and all"),
+        pytest.param(0.3, [3, 3, 3, 3], 0.3, id="a fifth of the next edit, drawn 4 times: 1"),
+        pytest.param(0.3, [3, 3, 7, 7], 0.1, id="a fifth of the next edit, drawn twice: 0"),
+        pytest.param(1.0, [1, 1, 1, 1], 0.9, id="all may be wrong"),
+    ],
+)
+def test_recall_in_a_sample_by_hand(rate: float, good: list[int], recall: float):
+    """The sample tells how many to pass, and the trial what is caught before and after them."""
+    bad = np.array([0, 2, 4, 6, 8], np.int32)
+    sample = recounted(LADDER.scores, bad, np.array(good, np.int32))
+
+    assert recall_in_samples(LADDER, rate)(sample) == pytest.approx(recall)
+
+
+def test_part_of_a_tie_is_passed_by_as_much_chance_as_it_has():
+    """Of 1000 edits 30 tie above all vandalism, 25 are allowed: chance may allow all 30, or not."""
+    edits = tally_of(trial([0.5] * 50, [0.9] * 30 + [0.1] * 970))
+
+    found = bootstrap(edits, [recall_in_samples(edits, 0.025)], 400, seed=1)
+
+    assert set(found.ravel()) == {0, 0.5, 1}
+    chance = stats.binom(1000, 0.025).sf(29)  # that the rate allows 30
+    assert (found > 0).mean() == pytest.approx(chance, abs=4 * (chance / 400) ** 0.5)
+
+
+@given(trials, st.sampled_from([0.5, 0.1, 0.01]))
+def test_recall_in_any_sample_is_a_share(of: Trial, rate: float):
+    """Whatever ties."""
+    edits = tally_of(of)
+
+    found = bootstrap(edits, [recall_in_samples(edits, rate)], 20, seed=1)
+
+    assert np.all((found >= 0) & (found <= 1))
+
+
+LEAST, MOST = stats.binom(SAMPLES, 0.95).ppf([0.001, 0.999]) / SAMPLES
+"""What of `SAMPLES` intervals covers the truth if each does with a chance of 95 %."""
+
+
+@pytest.mark.slow
+def test_bootstrap_covers_the_auc():
+    """Of 300 trials of two normal classes, 95 % have an interval that holds the true value."""
+    truth = NormalDist().cdf(2 / 2**0.5)
+    edits = [tally_of(drawn(400, 1000, seed, digits=12)) for seed in range(SAMPLES)]
+
+    found = [percentiles(bootstrap(each, [measures.roc_auc], 500, 1)[:, 0]) for each in edits]
+
+    assert LEAST <= np.mean([low <= truth <= high for low, high in found]) <= MOST
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("function", "constructive", "truth", "least"),
+    ("vandalism", "constructive", "shift"),
     [
-        pytest.param(measures.roc_auc, 1000, NormalDist().cdf(2 / 2**0.5), 0.912, id="roc auc"),
-        pytest.param(
-            lambda edits: measures.recall_at_rate(edits, 0.05),
-            1000,
-            1 - NormalDist(2).cdf(NormalDist().inv_cdf(0.95)),
-            0.912,
-            id="recall where 50 false positives are allowed",
-        ),
-        pytest.param(
-            lambda edits: measures.recall_at_rate(edits, 0.01),
-            300,
-            1 - NormalDist(2).cdf(NormalDist().inv_cdf(0.99)),
-            0.8,
-            id="recall where 3 are allowed: rough, as a warning says",
-        ),
+        pytest.param(300, 300, 2, id="3 are allowed"),
+        pytest.param(2000, 600, 2, id="6 are allowed, and vandalism abounds"),
+        pytest.param(300, 699, 2, id="6.99 are allowed"),
+        pytest.param(100, 1000, 4, id="10 are allowed, and nearly all is caught"),
+        pytest.param(300, 3000, 2, id="30 are allowed"),
     ],
 )
-def test_bootstrap_covers_the_truth(function, constructive: int, truth: float, least: float):
-    """
-    Of 300 trials of two normal classes, about 95 % have an interval that holds the true value.
+def test_interval_covers_the_recall_at_a_rate(vandalism: int, constructive: int, shift: float):
+    """However few false positives the rate allows, in no fewer than 95 % of the trials."""
+    truth = 1 - NormalDist(shift).cdf(NormalDist().inv_cdf(0.99))
+    trials_of = (
+        drawn(vandalism, constructive, seed, shift=shift, digits=12) for seed in range(SAMPLES)
+    )
 
-    Three standard errors of such a count are 3.8 %.
-    """
-    edits = [tally_of(drawn(400, constructive, seed, digits=12)) for seed in range(SAMPLES)]
+    found = [_interval_at(tally_of(each), 0.01) for each in trials_of]
 
-    intervals = [percentiles(bootstrap(each, [function], 500, seed=1)[:, 0]) for each in edits]
+    assert np.mean([low <= truth <= high for low, high in found]) >= LEAST
 
-    covered = np.mean([low <= truth <= high for low, high in intervals])
-    assert least <= covered <= 0.95 + 0.038
+
+def _interval_at(edits: Tally, rate: float) -> tuple[float, float]:
+    """The interval that is told of the recall."""
+    samples = bootstrap(edits, [recall_in_samples(edits, rate)], 500, seed=1)[:, 0]
+    at = measures.point_at_rate(edits, rate)
+    found = sampled_share(at.true_positives, edits.positives, samples)
+    assert found.low is not None
+    assert found.high is not None
+    return found.low, found.high

@@ -104,7 +104,9 @@ def test_a_network_beside_itself_differs_in_no_sample():
     """The samples are paired."""
     of = drawn(30, 40)
 
-    new, reference = paired_bootstrap(paired(of, of), [measures.roc_auc], 50, seed=1)
+    new, reference = paired_bootstrap(
+        paired(of, of), ([measures.roc_auc], [measures.roc_auc]), 50, seed=1
+    )
 
     assert new.tolist() == reference.tolist()
     assert new.std() > 0
@@ -115,7 +117,7 @@ def test_paired_samples_are_those_of_each_network():
     of, other = drawn(3, 4, 1), drawn(3, 4, 2)
     pairs = paired(of, other)
 
-    found = paired_bootstrap(pairs, [measures.brier], 4000, seed=1)
+    found = paired_bootstrap(pairs, ([measures.brier], [measures.brier]), 4000, seed=1)
 
     assert found.shape == (2, 4000, 1)
     wanted = [measures.brier(tally_of(each)) for each in (of, other)]
@@ -127,7 +129,9 @@ def test_pairing_narrows_the_interval():
     of = drawn(200, 200)
     other = Trial(of.ids, of.vandalism, np.clip(of.scores + 0.01 * (of.scores > 0.5), 0, 1))
 
-    new, reference = paired_bootstrap(paired(of, other), [measures.brier], 300, seed=1)
+    new, reference = paired_bootstrap(
+        paired(of, other), ([measures.brier], [measures.brier]), 300, seed=1
+    )
 
     assert (new - reference).std() < 0.2 * new.std()
 
@@ -168,6 +172,8 @@ def _covers(seed: int, truth: float) -> bool:
             stats.norm.cdf(shared + own[1] + 1.8 * vandalism),
         )
     )
-    samples = paired_bootstrap(paired(new, reference), [measures.roc_auc], 500, seed=1)
+    samples = paired_bootstrap(
+        paired(new, reference), ([measures.roc_auc], [measures.roc_auc]), 500, seed=1
+    )
     low, high = np.quantile(samples[0] - samples[1], [0.025, 0.975])
     return bool(low <= truth <= high)

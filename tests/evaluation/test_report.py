@@ -104,15 +104,6 @@ def test_too_few_constructive_edits_are_told_per_rate(constructive: int, too_few
     assert [row["enough_constructive"] for row in result["at_rates"]].count(False) == too_few
 
 
-def test_rough_intervals_are_told():
-    """Where there are edits enough, but only just, one sentence names the rates."""
-    result = metrics(trial([0.9, 0.8] * 9, [0.1] * 2999 + [0.95]), OPTIONS, overlap=None)
-
-    rough = [each for each in result["warnings"] if "rather too narrow" in each]
-    assert len(rough) == 1
-    assert "rate of 0.5 %, 0.25 %, 0.1 % rests on fewer than 30" in rough[0]
-
-
 def test_a_rate_that_no_threshold_keeps_is_told():
     """The highest score is a constructive edit's: nothing is caught, and a warning says why."""
     result = metrics(trial([1.0] * 20, [1.0] + [0.0] * 19), OPTIONS, overlap=None)
