@@ -33,7 +33,7 @@ class Upload:
             keep_free: Bytes of that disk that must stay free.
 
         Raises:
-            falcon.HTTPError: 411, 413, 415, 501 or 507, told by the headers alone.
+            falcon.HTTPError: 400, 411, 413, 415, 501 or 507, told by the headers alone.
         """
         is_chunked = _is_chunked(req)
         if req.content_length is None and not is_chunked:
@@ -82,7 +82,11 @@ class Upload:
 
 
 def _is_chunked(req: falcon.Request) -> bool:
-    """Return whether the body comes in chunks. Raises 415 or 501 where it is coded besides."""
+    """Return whether the body comes in chunks. Raises 400, 415, 501 where it is not the bytes."""
+    if req.get_header("Content-Range") is not None:
+        raise falcon.HTTPBadRequest(
+            title="Part of a file", description="send the whole: parts are not put together here"
+        )
     if (req.get_header("Content-Encoding") or "identity").lower() != "identity":
         raise falcon.HTTPUnsupportedMediaType(
             title="Coded content", description="send the bytes as they are to be stored"

@@ -89,11 +89,15 @@ def test_disk_is_kept_free(store):
 
 @pytest.mark.parametrize(
     ("header", "status"),
-    [(("Content-Encoding", "gzip"), 415), (("Transfer-Encoding", "gzip, chunked"), 501)],
+    [
+        (("Content-Encoding", "gzip"), 415),
+        (("Transfer-Encoding", "gzip, chunked"), 501),
+        (("Content-Range", "bytes 500-2499/2500"), 400),
+    ],
 )
 @pytest.mark.parametrize("path", [BLOB, f"/ac/{DIGEST}", "/_/builds/one", SCRIPTS_FILE])
 def test_coded(client, store, path, header, status):
-    """A body that is not the bytes themselves is refused: they would be stored coded."""
+    """A body that is not the bytes themselves, or not all, is refused: it would be stored so."""
     name, value = header
     got = client.simulate_put(path, body=CONTENT, headers={**WRITER, name: value})
     assert (got.status_code, files_below(store.root)) == (status, [])
