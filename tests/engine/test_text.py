@@ -77,6 +77,17 @@ def test_the_string_that_ends_first_counts(value, first, second):
     assert text.Finder(metrics).counts(value) == plain.found_first(value, metrics)
 
 
+@given(
+    st.text("abc", max_size=60).map(str.encode),
+    st.lists(needles, max_size=3),
+    st.lists(needles, max_size=3),
+)
+def test_of_strings_that_end_together_the_first_reader_counts(value, first, second):
+    """Whatever the strings are: which one counts is decided by the native core's ring."""
+    metrics = {"first": first, "second": second}
+    assert text.Finder(metrics).counts(value) == plain.found_by_readers(value, metrics)
+
+
 @given(st.text(max_size=40))
 def test_what_is_not_ascii_goes(value):
     """The rest stays as it is."""
