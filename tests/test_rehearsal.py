@@ -11,6 +11,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -328,6 +330,26 @@ def test_terminated_coordinator_leaves_the_rest_to_the_next_day(week: Week):
     week.site.behave()
     assert week.day().status == 0
     assert sorted(week.site.own_calls) == sorted([*wanted, "create_ann"])
+    check_whole(week)
+
+
+def test_coordinator_ends_within_its_time_and_leaves_the_rest_to_the_next_day(week: Week):
+    """What cannot end by the deadline is left alone; but for the step at work nothing is lost."""
+    wanted = week.ledger.build(week.world)
+    week.site.behave(create_ann={"sleep": 120})
+    week.settings["CBNG_DEADLINE"] = "20"
+    began = time.monotonic()
+    ended = week.day()
+
+    assert ended.status == 14, ended
+    assert time.monotonic() - began < 60
+    assert "is left to the next build: CBNG_DEADLINE" in ended.out
+    week.site.behave()
+    week.settings.clear()
+    assert week.day().status == 0
+    twice = Counter(week.site.own_calls) - Counter(wanted)
+    assert Counter(wanted) <= Counter(week.site.own_calls)
+    assert twice.total() <= 1
     check_whole(week)
 
 
