@@ -85,20 +85,27 @@ def write_database(path: Path, words: Mapping[bytes, tuple[int, int]]) -> None:
     """
     Write *words* as a database, in key order, so that its pages fill one after the other.
 
+    It is made in memory: Berkeley DB would have the disk confirm a file three times.
+
     Raises:
         EngineError: The file cannot be written; what was there under its name is unchanged.
     """
-    with whole_file(path) as file, _tree() as tree:
+    with (
+        whole_file(path) as file,
+        os.fdopen(os.memfd_create("database"), "rb") as made,
+        _tree() as tree,
+    ):
         try:
             tree.set_pagesize(PAGE_SIZE)
             tree.set_cachesize(0, CACHE_BYTES)
-            # In the file that whole_file has just made, and will give its name.
-            tree.open(file.name, dbtype=db.DB_BTREE, flags=db.DB_CREATE | db.DB_TRUNCATE)
+            name = f"/proc/self/fd/{made.fileno()}"
+            tree.open(name, dbtype=db.DB_BTREE, flags=db.DB_CREATE | db.DB_TRUNCATE)
             for key in sorted(words):
                 tree.put(key, VALUE.pack(*words[key]))
             tree.close()  # writes what is left in the cache, so it can fail
         except db.DBError as error:
             raise EngineError(f"{path}: cannot be written: {_reason(error)}") from error
+        file.write(made.read())
 
 
 def read_database(path: Path) -> WordCounts:
