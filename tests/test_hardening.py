@@ -388,6 +388,25 @@ def test_full_disk_beside_the_build(setting: str, site: Site):
     assert again.lines[0].startswith("Nothing to do")
 
 
+def test_full_disk_can_be_pruned(site: Site):
+    """Pruning needs no room to make room: where not a byte is free it takes what is idle."""
+    with small_disk(site.base / "disk") as disk:
+        env = {"CBNG_STORE": str(disk / "store")}
+        assert site.run(env=env).status == 0
+        idle = disk / "store" / "cas" / "ab" / f"ab{'0' * 62}"
+        idle.parent.mkdir(exist_ok=True)
+        idle.write_bytes(bytes(1 << 20))
+        os.utime(idle, (0, 0))
+        leave_free(disk, 0)
+        pruned = site.run("cbng-trainer", "prune", env=env)
+        (disk / ".filler").unlink()
+        again = site.run(env=env)
+
+    assert pruned.status == 0, pruned
+    assert pruned.lines[-1].startswith("Freed 1.0 MB: 1 blob")
+    assert again.lines[0].startswith("Nothing to do")
+
+
 def test_build_wants_some_room_to_begin(site: Site):
     """Where the disk is full before the start one line says so."""
     with small_disk(site.base / "disk") as disk:
