@@ -92,9 +92,9 @@ class Answers:
             key = fingerprint_of(parts)
             with one_at_a_time(key, url):
                 record = self._store.find(key) or self._canonical(raw, url, key, parts)
-        asked = {"url": url, "at": time.time(), "fingerprint": record.fingerprint}
-        _asked_path(url).parent.mkdir(parents=True, exist_ok=True)
-        _asked_path(url).write_text(json.dumps(asked), encoding="ascii")
+            asked = {"url": url, "at": time.time(), "fingerprint": record.fingerprint}
+            _asked_path(url).parent.mkdir(parents=True, exist_ok=True)
+            _asked_path(url).write_text(json.dumps(asked), encoding="ascii")
         return Answer.of(record)
 
     def _canonical(self, raw: Path, url: str, key: Fingerprint, parts: dict[str, Any]) -> Record:

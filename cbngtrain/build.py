@@ -95,16 +95,24 @@ def read_reference(path: Path) -> Made | None:
 
 
 def write_reference(path: Path, made: Made) -> None:
-    """Write the reference *path*, whole or not at all; leave it alone if it says so already."""
+    """
+    Write the reference *path*, whole or not at all; leave it alone if it says so already.
+
+    Raises:
+        DispatchError: It cannot be written.
+    """
     artifact = made.artifact
     line = f"{artifact.meaning} {artifact.digest} {artifact.size} {made.by}\n"
     with suppress(OSError):
         if path.read_text(encoding="ascii") == line:
             return
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{threading.get_ident()}.part")
-    part.write_text(line, encoding="ascii")
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(line, encoding="ascii")
+        part.replace(path)
+    except OSError as error:
+        raise DispatchError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def is_same_meaning(one: Made, other: Made) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
 
-from cbngtrain import tasks
+from cbngtrain import parse, tasks
 from cbngtrain.compose import asked_groups, build_of, settings_from, told_to_store, toolforge
 from cbngtrain.dispatch.toolforge_jobs import Jobs
 from cbngtrain.errors import PlanError, SettingsError
@@ -44,8 +44,10 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     one.add_argument("--target-name", required=True, metavar="NAME", help="the edit set's name")
     one.add_argument("--instance-name", default="", metavar="TIME",
                      help="name of the instance, a UTC time: YYYY-mm-dd HH:MM:SS")  # fmt: skip
-    one.add_argument("--download-training", required=True, metavar="URL", help="training dump")
-    one.add_argument("--download-trial", metavar="URL", help="trial dump; without it no trial")
+    one.add_argument("--download-training", required=True, type=_dump_url, metavar="URL",
+                     help="training dump")  # fmt: skip
+    one.add_argument("--download-trial", type=_dump_url, metavar="URL",
+                     help="trial dump; without it no trial")  # fmt: skip
     _add_run_options(one)
     one.set_defaults(command=run_edit_set)
 
@@ -54,6 +56,14 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     serve.add_argument("--bind", default="0.0.0.0:8000", metavar="HOST:PORT",
                        help="where to listen [%(default)s]")  # fmt: skip
     serve.set_defaults(command=run_file_api)
+
+
+def _dump_url(text: str) -> str:
+    """Return a URL that can be asked. Raises ArgumentTypeError."""
+    try:
+        return parse.review_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {error}") from error
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Any, NoReturn
 
 from cbngtrain import (
     build_commands,
@@ -15,7 +16,8 @@ from cbngtrain import (
 )
 from cbngtrain.compose import compose, settings_from
 from cbngtrain.dispatch.local import LocalDispatcher
-from cbngtrain.errors import SettingsError, TrainerError, told
+from cbngtrain.errors import DispatchError, PlanError, SettingsError, TrainerError, instead, told
+from cbngtrain.reporter import open_closed_streams, silence
 from cbngtrain.settings import VARIABLES, Settings
 from cbngtrain.stopping import stop_on_signals
 from cbngtrain.store import Store
@@ -23,21 +25,29 @@ from cbngtrain.store import Store
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    open_closed_streams()
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
-        return command(arguments)
+        status = command(arguments)
+        sys.stdout.flush()
     except TrainerError as error:
         print(told(error), file=sys.stderr)
         return error.status
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on: say no more
+        silence(sys.stdout)  # nobody reads on
         return 0
+    except OSError as error:
+        silence(sys.stdout)  # it may be what cannot be written
+        where = error.filename or "output"
+        print(told(DispatchError(f"{where}: {error.strerror or error}")), file=sys.stderr)
+        return DispatchError.status
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="cbng-trainer",
         description="Build ClueBot NG's models, and get at what was built.",
         epilog=_settings_help(),
@@ -51,6 +61,24 @@ def _parser() -> argparse.ArgumentParser:
     evaluation_commands.add_commands(commands, lambda: compose(os.environ, runs=False))
     deploy_commands.add_commands(commands, lambda: settings_from(os.environ, "INFO"))
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse's, with our exit status for what cannot be understood."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, and end."""
+        self.exit(PlanError.status, f"{self.prog}: {message}; `{self.prog} --help` tells more\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """
+        Raise ArgumentError, with what may be meant, where *value* is none of the choices.
+
+        Before Python 3.14 argparse has no other place for that.
+        """
+        if action.choices is not None and value not in action.choices:
+            told = f"{value!r} is not known; {instead(str(value), list(action.choices))}"
+            raise argparse.ArgumentError(action, told)
 
 
 def _settings_help() -> str:

@@ -21,7 +21,7 @@ from cbngtrain.dispatch.deadline import Deadline
 from cbngtrain.dispatch.local import LocalDispatcher
 from cbngtrain.dispatch.programs import Images, images, programs
 from cbngtrain.dispatch.split import SplitDispatcher
-from cbngtrain.errors import SettingsError, TrainerError, told
+from cbngtrain.errors import ReviewError, SettingsError, TrainerError, told
 from cbngtrain.http_store import HttpStore
 from cbngtrain.plan import EditSet, Plan, edit_sets, plan
 from cbngtrain.review import EditGroup, ReviewService, edit_groups_from_json
@@ -187,8 +187,9 @@ def _known_groups(service: ReviewService, settings: Settings) -> list[EditGroup]
     if settings.review_url.startswith("file:"):
         return service.edit_groups()
     try:
-        value = json.loads(GROUPS.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return edit_groups_from_json(json.loads(GROUPS.read_bytes()), str(GROUPS))
+    except FileNotFoundError:
         log.warning("no edit groups are known here yet: run `doit` once")
-        return []
-    return edit_groups_from_json(value, str(GROUPS))
+    except (OSError, ValueError, ReviewError) as error:
+        log.warning("%s cannot be read; run `doit` once to have it made anew: %s", GROUPS, error)
+    return []

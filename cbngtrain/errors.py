@@ -22,11 +22,15 @@ What goes wrong, and the exit status that tells it.
     + ToolforgeError    14 Toolforge refused, failed or answered nonsense (status given)
 """
 
+import difflib
 import logging
 import traceback
+from collections.abc import Collection
 from typing import ClassVar
 
 log = logging.getLogger(__name__)
+
+_TOLD = 20  # names at most
 
 
 class TrainerError(Exception):
@@ -166,3 +170,12 @@ def told(error: TrainerError) -> str:
     """Return the error as the one line that a person reads."""
     log.debug("%s", "".join(traceback.format_exception(error)))
     return f"{type(error).__name__}: {error}".replace("\n", " ")
+
+
+def instead(name: str, known: Collection[str]) -> str:
+    """Return what to say instead of *name*: the one of *known* that is nearly it, else them all."""
+    by_lower = {each.lower(): each for each in known}
+    if near := difflib.get_close_matches(name.lower(), by_lower, n=1):
+        return f"is {by_lower[near[0]]!r} meant?"
+    told = [*list(known)[:_TOLD], *([f"{len(known) - _TOLD} more"] if len(known) > _TOLD else [])]
+    return f"known are: {', '.join(told) or 'none'}"

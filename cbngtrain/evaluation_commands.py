@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cbngtrain.build import Build
-from cbngtrain.errors import BlobNotFound, DispatchError, FormatError, HeldError, PlanError
+from cbngtrain.errors import BlobNotFound, DispatchError, FormatError, HeldError, PlanError, instead
 from cbngtrain.locks import hold_checkout
 from cbngtrain.promote import Verdict, promote, verdict_on
 from cbngtrain.spread import MOST_SEEDS, spread
@@ -93,8 +93,8 @@ def instance_of(build: Build, text: str) -> Instance:
     target = names.get(target, target)
     published = build.store.names(target)
     if not published:
-        known = ", ".join(names) or "none"
-        raise PlanError(f"nothing is published of {target!r}; edit sets are: {known}")
+        told = "" if target in names.values() else f"; {instead(target, names)}"
+        raise PlanError(f"nothing is published of {target!r}{told}")
     if name == "production":
         record = build.store.production(target)
         if record is None:

@@ -4,13 +4,16 @@ import argparse
 import os
 import shutil
 import sys
+import tempfile
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cbngtrain.answers import EDITS
 from cbngtrain.build import Build, changes, read_reference
 from cbngtrain.compose import asked_groups, build_of, compose, settings_from
 from cbngtrain.dispatch.prune import rows
-from cbngtrain.errors import BlobNotFound, PlanError, StoreError
+from cbngtrain.errors import BlobNotFound, DispatchError, PlanError, StoreError, instead
 from cbngtrain.plan import edit_sets
 from cbngtrain.review import ReviewService
 from cbngtrain.step import Artifact, Digest, Model, Record, Source, Step, fingerprint
@@ -26,7 +29,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     getter.set_defaults(command=get)
 
     whys = commands.add_parser("why", help="tell what would be built and why, or why it was")
-    whys.add_argument("step", nargs="?", default="", metavar="SLUG/STEP", help="only this step")
+    whys.add_argument("step", nargs="?", default="", metavar="SLUG[/STEP]",
+                      help="only this edit set, or this step of it")  # fmt: skip
     whys.set_defaults(command=why)
 
     lister = commands.add_parser("pods", help="list the pods in which steps run, or ran")
@@ -44,18 +48,37 @@ def get(arguments: argparse.Namespace) -> int:
     build = compose(os.environ, runs=False)
     name = arguments.artifact
     wanted = Digest(name) if _is_digest(name) else _artifact(build, name).digest
+    leaf = name.rpartition("/")[2]
+    output = Path(arguments.output or leaf)
+    output = output / leaf if output.is_dir() else output
+    if arguments.output != "-" and (output.is_file() or not output.exists()):
+        _write(build, wanted, output)
+        return 0
     with build.scratch.directory("get") as directory:
-        path = directory / "blob"
-        try:
-            build.store.fetch(wanted, path)
-        except BlobNotFound as error:
-            raise BlobNotFound(wanted, f"{error}; run `doit` to have it made again") from error
-        if arguments.output == "-":
-            with path.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-        else:
-            shutil.copyfile(path, arguments.output or name.rsplit("/", 1)[-1])
+        file = _blob(build, wanted, directory).open("rb")  # which outlives its directory
+    is_standard = arguments.output == "-"
+    with file, nullcontext(sys.stdout.buffer) if is_standard else output.open("wb") as out:
+        shutil.copyfileobj(file, out)
     return 0
+
+
+def _write(build: Build, wanted: Digest, output: Path) -> None:
+    """Write the blob to *output*, whole or not at all. Raises DispatchError where it cannot be."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".get-", dir=output.absolute().parent) as directory:
+            _blob(build, wanted, Path(directory)).replace(output)
+    except OSError as error:
+        raise DispatchError(f"{output}: cannot be written: {error.strerror}") from error
+
+
+def _blob(build: Build, wanted: Digest, directory: Path) -> Path:
+    """Return a file in *directory* with the blob *wanted*. Raises BlobNotFound."""
+    path = directory / "blob"
+    try:
+        build.store.fetch(wanted, path)
+    except BlobNotFound as error:
+        raise BlobNotFound(wanted, f"{error}; run `doit` to have it made again") from error
+    return path
 
 
 def _is_digest(text: str) -> bool:
@@ -90,15 +113,16 @@ def _step(build: Build, name: str) -> Step:
     for step in build.plan.steps[edit_set.slug]:
         if step.recipe.name == recipe:
             return step
-    known = ", ".join(step.recipe.name for step in build.plan.steps[edit_set.slug])
-    raise PlanError(f"{slug} has no step {recipe!r}; it has: {known}")
+    known = [step.recipe.name for step in build.plan.steps[edit_set.slug]]
+    raise PlanError(f"{slug} has no step {recipe!r}; {instead(recipe, known)}")
 
 
 def why(arguments: argparse.Namespace) -> int:
     """Tell for each step whether it would look or work, and why; or why it was built."""
     build = compose(os.environ, runs=False)
-    chosen = _step(build, arguments.step) if arguments.step else None
-    for edit_set in build.plan.edit_sets:
+    slug, _, recipe = arguments.step.partition("/")
+    chosen = _step(build, arguments.step) if recipe else None
+    for edit_set in [build.plan.edit_set(slug)] if slug else build.plan.edit_sets:
         unknown: set[str] = set()  # artifacts that will be others, or of which nothing is known
         for step in build.plan.steps[edit_set.slug]:
             state = _state(build, step, unknown)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cbngtrain.errors import PlanError
+from cbngtrain.errors import PlanError, instead
 from cbngtrain.recipes import MODELS, RECIPES, REFERENCE
 from cbngtrain.review import EditGroup
 from cbngtrain.step import Digest, Model, Parameters, Recipe, Source, Step, problem_with_target
@@ -94,8 +94,8 @@ class Plan:
         for edit_set in self.edit_sets:
             if edit_set.slug == slug:
                 return edit_set
-        known = ", ".join(edit_set.slug for edit_set in self.edit_sets)
-        raise PlanError(f"there is no edit set {slug!r}; known are: {known or 'none'}")
+        known = [edit_set.slug for edit_set in self.edit_sets]
+        raise PlanError(f"there is no edit set {slug!r}; {instead(slug, known)}")
 
     def maker(self, slug: str, artifact: str) -> Source | Model | Step:
         """
@@ -113,7 +113,11 @@ class Plan:
         for model in (*self.models.get(slug, ()), *(Model(slug, "previous", f) for f in MODELS)):
             if model.artifact == artifact:
                 return model
-        raise PlanError(f"nothing makes {artifact!r} for the edit set {slug!r}")
+        made = [source.artifact for source in self.edit_set(slug).sources]
+        made += [leaf.artifact for step in self.steps[slug] for leaf in step.recipe.leaves]
+        raise PlanError(
+            f"the edit set {slug!r} has no artifact {artifact!r}; {instead(artifact, made)}"
+        )
 
 
 def edit_sets(
@@ -141,12 +145,11 @@ def edit_sets(
     if fallback and _fallback_group(by_name, fallback) is None:
         raise PlanError(
             f"CBNG_FALLBACK_TRIAL={fallback!r} is no edit set with a Trial or Generic group; "
-            f"known are: {', '.join(by_name) or 'none'}"
+            f"{instead(fallback, by_name)}"
         )
     found = _paired(by_name, dump_url, fallback)
     if unknown := [name for name in only if name not in found]:
-        known = ", ".join(found) or "none"
-        raise PlanError(f"there is no edit set {unknown[0]!r}; known are: {known}")
+        raise PlanError(f"there is no edit set {unknown[0]!r}; {instead(unknown[0], found)}")
     everything = _with_slugs(list(found.values()))  # a slug must not depend on what is kept
     return _storable(each for each in everything if not only or each.name in only)
 

@@ -1,9 +1,11 @@
 """What doit says of a build: a line for each step that was built, found or failed, and why."""
 
+import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from doit.exceptions import TaskFailed, UnmetDependency
@@ -145,10 +147,30 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
         self._bar.set_postfix_str(", ".join(self._running))
 
     def _say(self, line: str) -> None:
-        """Write a line, above the bar if there is one."""
-        with tqdm.external_write_mode(file=self.outstream):
-            self.outstream.write(f"{line}\n")
-            self.outstream.flush()
+        """Write a line, above the bar if there is one; the build goes on if nobody can read it."""
+        if self.outstream is None:  # standard output was closed before we began
+            return
+        try:
+            with tqdm.external_write_mode(file=self.outstream):
+                self.outstream.write(f"{line}\n")
+                self.outstream.flush()
+        except OSError:
+            silence(self.outstream)
+
+
+def open_closed_streams() -> None:
+    """Have standard output and error, where they were closed before we began, go nowhere."""
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
+def silence(stream: TextIO) -> None:
+    """Have what goes to *stream*, which takes nothing any more, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Failed(TaskFailed):  # type: ignore[misc] # doit has no types

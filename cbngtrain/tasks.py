@@ -6,14 +6,18 @@ its program has changed, when a reference that it makes is gone, or when the sto
 that refers to. All else is up to date, and nothing is said of it.
 """
 
+import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from doit.tools import config_changed
 
 from cbngtrain.build import Build
-from cbngtrain.errors import TrainerError
+from cbngtrain.errors import DispatchError, TrainerError
 from cbngtrain.plan import EditSet
 from cbngtrain.publish import is_published, is_published_artifact, publish
 from cbngtrain.recipes import MODELS, RECIPES
@@ -21,7 +25,11 @@ from cbngtrain.reference import Models, find_previous, has_previous
 from cbngtrain.reporter import Failed, Reporter
 from cbngtrain.step import Model, Source, Step
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+_DATABASE = Path(".doit.db")
 
 
 def as_doit_tasks(build: Build, *, runs: bool) -> Iterator[dict[str, Any]]:
@@ -192,6 +200,33 @@ def _publish_task(build: Build, edit_set: EditSet, *, asks: bool) -> dict[str, A
     )
 
 
+def see_to_database(*, repair: bool) -> None:
+    """
+    See that doit's database, if there is one, can be read; it is a cache, and may be made anew.
+
+    Args:
+        repair: Whether a damaged one may be removed, since this checkout is held.
+
+    Raises:
+        DispatchError: It cannot be read.
+    """
+    if not _DATABASE.exists():
+        return
+    try:
+        with closing(sqlite3.connect(_DATABASE)) as database:
+            (verdict,) = database.execute("PRAGMA quick_check").fetchone()
+    except sqlite3.OperationalError as error:
+        raise DispatchError(f"{_DATABASE.absolute()}: {error}; remove it, it is a cache") from error
+    except sqlite3.DatabaseError as error:
+        verdict = str(error)
+    if verdict == "ok":
+        return
+    if not repair:
+        raise DispatchError(f"{_DATABASE.absolute()}: {verdict}; `doit` makes it anew")
+    log.warning("%s: %s; it is a cache, and is made anew", _DATABASE, verdict)
+    _DATABASE.unlink()
+
+
 def doit_config(build: Build) -> dict[str, Any]:
     """Return what doit is told to do with *build*."""
 
@@ -203,7 +238,7 @@ def doit_config(build: Build) -> dict[str, Any]:
 
     return {
         "backend": "sqlite3",  # one file, which a kill cannot cut
-        "dep_file": ".doit.db",
+        "dep_file": str(_DATABASE),
         "par_type": "thread",  # steps wait for processes and pods; nothing needs to be pickled
         "continue": True,  # one edit set's failure leaves the others to finish
         "reporter": BuildReporter,

@@ -194,7 +194,9 @@ def _named(store: DirectoryStore, text: str) -> tuple[str, str]:
     target, _, name = text.strip("/").rpartition("/")
     if name in ALIASES:
         link = store.instances.folder(target) / name
-        name = str(link.readlink()) if link.is_symlink() else ""
+        if not link.is_symlink():
+            raise PlanError(f"nothing of {target!r} is published as {name}")
+        name = str(link.readlink())
     if not target or not INSTANCE.fullmatch(name):
         raise PlanError(f"{text!r} names no instance; 'Edit Set/2025-08-01 18:36:31' would")
     return target, name

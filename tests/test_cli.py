@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from pathlib import Path
 
 import pytest
 
@@ -158,11 +159,13 @@ def test_get_finds_what_another_machine_built(built: Site):
     ("name", "status", "told"),
     [
         ("gamma/bayes.db", 3, "no edit set 'gamma'; known are: alpha, beta"),
-        ("alpha/nope.db", 3, "nothing makes 'nope.db'"),
+        ("alpha/nope", 3, "the edit set 'alpha' has no artifact 'nope'; known are: train.xml, "),
+        ("alpha/main_ann", 3, "has no artifact 'main_ann'; is 'main_ann.fann' meant?"),
+        ("alhpa/bayes.db", 3, "no edit set 'alhpa'; is 'alpha' meant?"),
         ("alpha/bayes.db", 13, "alpha/bayes.db has not been built yet; run `doit bayes_db:alpha`"),
         ("0" * 64, 13, "is not in the store; run `doit`"),
     ],
-    ids=["edit set", "artifact", "not built", "digest"],
+    ids=["edit set", "artifact", "cut name", "mistyped", "not built", "digest"],
 )
 def test_get_says_what_is_wrong(site: Site, name: str, status: int, told: str):
     """What cannot be got is one line that says what to do."""
@@ -185,6 +188,75 @@ def test_get_of_a_rotten_artifact_says_so_and_writes_nothing(built: Site):
     assert not (built.path / "main_ann.fann").exists()
     assert built.run().status == 0
     assert built.calls == ["create_ann"]
+
+
+def test_get_writes_into_a_directory_and_over_what_is_there(built: Site):
+    """``-o`` names a directory or a file; a file that is there is replaced whole."""
+    (built.path / "to").mkdir()
+    (built.path / "old").write_text("of before")
+
+    trainer(built, "get", "alpha/trial/report.txt", "-o", "to")
+    trainer(built, "get", "alpha/trial/report.txt", "-o", "old")
+
+    report = (built.path / "to" / "report.txt").read_text()
+    assert report.startswith("=== REPORT")
+    assert (built.path / "old").read_text() == report
+    assert not list(built.path.glob(".get-*"))
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("nowhere/file", "DispatchError: nowhere/file: cannot be written: No such file"),
+        ("/dev/full", "DispatchError: output: No space left on device"),
+    ],
+)
+def test_get_that_cannot_write_is_one_line(built: Site, output: str, told: str):
+    """What cannot be written is this machine's failure, in one line."""
+    ended = trainer(built, "get", "alpha/main_ann.fann", "-o", output)
+
+    assert (ended.status, len(ended.lines)) == (14, 1), ended
+    assert told in ended.out
+
+
+def test_get_leaves_a_device_what_it_is(built: Site):
+    """What is no file is written to, not replaced."""
+    ended = trainer(built, "get", "alpha/main_ann.fann", "-o", "/dev/null")
+
+    assert ended.status == 0, ended
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "cbng-trainer: the following arguments are required: COMMAND; "),
+        (("gte",), "cbng-trainer: argument COMMAND: 'gte' is not known; is 'get' meant?; "),
+        (("get",), "cbng-trainer get: the following arguments are required: SLUG/ARTIFACT; "),
+        (("run-edit-sets", "--launch", "job"), "argument --launch: 'job' is not known; is 'jobs'"),
+        (
+            ("run-edit-set", "--target-name", "a", "--download-training", "x"),
+            "argument --download-training: 'x' is not a URL that begins with file:, http",
+        ),
+    ],
+    ids=["no command", "command", "argument", "choice", "URL"],
+)
+def test_wrong_command_line_is_one_line_and_status_3(site: Site, words: tuple[str, ...], told: str):
+    """What cannot be understood says what may be meant, and where to read more."""
+    ended = trainer(site, *words)
+
+    assert (ended.status, len(ended.lines)) == (3, 1), ended
+    assert told in ended.out
+    assert ended.out.endswith("--help` tells more\n")
+
+
+def test_why_of_an_edit_set_tells_of_its_steps(built: Site):
+    """``why SLUG`` tells of all steps of that edit set, and of no other."""
+    ended = trainer(built, "why", "beta")
+
+    assert ended.out.startswith("bayes_train:beta: up to date")
+    assert "alpha" not in ended.out
+    assert len(ended.lines) > 5
 
 
 def test_why_tells_what_would_be_built_and_from_what_change(built: Site):
@@ -242,7 +314,7 @@ def test_unknown_step_lists_the_known(built: Site):
     ended = trainer(built, "why", "alpha/nope")
 
     assert ended.status == 3
-    assert "it has: bayes_train, bayes_db" in ended.out
+    assert "known are: bayes_train, bayes_db" in ended.out
 
 
 def test_file_api_serves_what_was_published(built: Site):

@@ -265,7 +265,7 @@ def test_unknown_name_is_refused_with_the_known():
     """A misspelt name is told, with what it could have been."""
     message = refusal(PARENT, (8, "A", "Generic", None), only=["A", "legacy"])
 
-    assert message == "there is no edit set 'legacy'; known are: Legacy, A"
+    assert message == "there is no edit set 'legacy'; is 'Legacy' meant?"
 
 
 def test_unknown_name_where_there_is_nothing():

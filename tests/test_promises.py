@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -362,11 +364,108 @@ def test_wildcard_builds_all_of_a_kind(site: Site):
 
 
 def test_unknown_task_is_a_usage_error(site: Site):
-    """A task that does not exist ends with status 3 and one line."""
+    """A task that does not exist ends with status 3 and one line that says which there are."""
     ended = site.run("ann:nope")
 
-    assert ended.status == 3
-    assert "ann:nope" in ended.lines[0]
+    assert (ended.status, len(ended.lines)) == (3, 1), ended
+    assert "'ann:nope' is no task, command or target; is 'ann:beta' meant?" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("info", "ann:alhpa"), "'ann:alhpa' is no task; is 'ann:alpha' meant?"),
+        (("clean", "an:beta"), "'an:beta' is no task; is 'ann:beta' meant?"),
+        (("forget", "bayes_bd"), "'bayes_bd' is no task; is 'bayes_db' meant?"),
+        (("lits",), "'lits' is no task, command or target; is 'list' meant?"),
+        (("ann:*x",), "'ann:*x' is no task, command or target; known are: ann:alpha, ann:beta"),
+        (("build/alpha/main_ann.fan",), "is 'build/alpha/main_ann.fann' meant?"),
+    ],
+    ids=["info", "clean", "forget", "command", "pattern", "target"],
+)
+def test_mistyped_name_says_what_may_be_meant(built: Site, command: tuple[str, ...], told: str):
+    """A name or pattern that is none of a task is one line, whatever doit's command."""
+    ended = built.run(*command)
+
+    assert (ended.status, len(ended.lines)) == (3, 1), ended
+    assert told in ended.out
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"no database", b"SQLite format 3\0" + 100 * b"\0", b""],
+    ids=["other", "cut", "empty"],
+)
+def test_damaged_database_is_made_anew(built: Site, damage: bytes):
+    """Doit's database is a cache: a damaged one costs a look at everything, and no work."""
+    (built.path / ".doit.db").write_bytes(damage)
+
+    ended = built.run()
+
+    assert ended.status == 0, ended
+    assert built.calls == []
+    assert "Traceback" not in ended.out
+    assert built.run().lines == [NOTHING]
+
+
+def test_list_leaves_a_damaged_database_to_a_build(built: Site):
+    """Who only looks does not repair: another build may be at work on it."""
+    (built.path / ".doit.db").write_bytes(b"no database")
+
+    ended = built.run("list", "--status")
+
+    assert (ended.status, len(ended.lines)) == (3, 1), ended
+    assert "file is not a database; `doit` makes it anew" in ended.out
+
+
+def test_database_that_cannot_be_opened_is_one_line(built: Site):
+    """What stands where doit's database belongs is named, with what to do."""
+    (built.path / ".doit.db").unlink()
+    (built.path / ".doit.db").mkdir()
+
+    ended = built.run()
+
+    assert (ended.status, len(ended.lines)) == (3, 1), ended
+    assert ".doit.db: unable to open database file; remove it, it is a cache" in ended.out
+
+
+@pytest.mark.parametrize(
+    "redirected",
+    ["| true", ">&-", ">/dev/full", "2>&- | true"],
+    ids=["pipe that ends", "closed", "full", "nothing at all"],
+)
+def test_build_goes_on_when_nobody_reads(site: Site, redirected: str):
+    """What doit says may be lost, the build is not."""
+    command = f"set -o pipefail; {sys.executable} -m doit {redirected}"
+
+    ended = subprocess.run(
+        ["bash", "-c", command], check=False, cwd=site.path, env=site.env(), stderr=subprocess.PIPE
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert site.run().lines == [NOTHING]
+
+
+def test_list_ends_quietly_when_nobody_reads(built: Site):
+    """``doit list | head`` prints no traceback."""
+    command = f"{sys.executable} -m doit list --all | true"
+
+    ended = subprocess.run(
+        ["bash", "-c", command], check=True, cwd=built.path, env=built.env(), stderr=subprocess.PIPE
+    )
+
+    assert ended.stderr == b""
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", "{}", '[{"id": 1}]'], ids=repr)
+def test_damaged_edit_groups_are_no_matter(built: Site, text: str):
+    """The last answer of the review service is a cache: who needs no network does without."""
+    (built.path / "build" / "edit-groups.json").write_text(text)
+
+    ended = built.run("list", "--all", env={"CBNG_REVIEW_URL": "http://192.0.2.1:9"})
+
+    assert ended.status == 0, ended
+    assert "build/edit-groups.json cannot be read; run `doit` once" in ended.out
 
 
 def test_another_machine_finds_the_records(built: Site):

@@ -232,7 +232,7 @@ def test_force_needs_a_reason(built: Site):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["nothing"], "nothing is published of 'nothing'; edit sets are: alpha, beta"),
+        (["nothing"], "nothing is published of 'nothing'; known are: alpha, beta"),
         (["alpha", "--instance", "2020-01-01 00:00:00"], "'Alpha' has no instance '2020-01-01"),
         (["alpha", "--instance", "production"], "is neither a time nor latest"),
         (["alpha", "--instance", "../../x"], "--instance '../../x' is neither a time nor latest"),
