@@ -13,12 +13,12 @@ from cbngtrain.compose import compose
 from cbngtrain.doit_command import READERS, doit_command, refuse_unknown
 from cbngtrain.errors import SettingsError, TrainerError, told
 from cbngtrain.locks import hold_checkout
-from cbngtrain.reporter import open_closed_streams
+from cbngtrain.reporter import ready_streams
 
 COMMAND = doit_command(sys.argv[1:])
 RUNS = COMMAND == "run"
 
-open_closed_streams()
+ready_streams()
 
 try:
     if COMMAND in READERS:

@@ -139,7 +139,9 @@ def _launch(arguments: argparse.Namespace, settings: Settings, found: Sequence[E
 
 def _command_line(edit_set: EditSet, arguments: argparse.Namespace) -> list[str]:
     """Return the command that builds *edit_set* alone."""
-    words = ["cbng-trainer", "run-edit-set", "--target-name", edit_set.name]
+    name = edit_set.name
+    named = [f"--target-name={name}"] if name.startswith("-") else ["--target-name", name]
+    words = ["cbng-trainer", "run-edit-set", *named]
     for option, value in _remote_options(arguments).items():
         words += [option, value]
     words += ["--download-training", edit_set.training]

@@ -17,7 +17,7 @@ from cbngtrain import (
 from cbngtrain.compose import compose, settings_from
 from cbngtrain.dispatch.local import LocalDispatcher
 from cbngtrain.errors import DispatchError, PlanError, SettingsError, TrainerError, instead, told
-from cbngtrain.reporter import open_closed_streams, silence
+from cbngtrain.reporter import ready_streams, silence
 from cbngtrain.settings import VARIABLES, Settings
 from cbngtrain.stopping import stop_on_signals
 from cbngtrain.store import Store
@@ -25,7 +25,7 @@ from cbngtrain.store import Store
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    open_closed_streams()
+    ready_streams()
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:

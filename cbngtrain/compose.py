@@ -21,7 +21,7 @@ from cbngtrain.dispatch.deadline import Deadline
 from cbngtrain.dispatch.local import LocalDispatcher
 from cbngtrain.dispatch.programs import Images, images, programs
 from cbngtrain.dispatch.split import SplitDispatcher
-from cbngtrain.errors import ReviewError, SettingsError, TrainerError, told
+from cbngtrain.errors import DispatchError, ReviewError, SettingsError, TrainerError, told
 from cbngtrain.http_store import HttpStore
 from cbngtrain.plan import EditSet, Plan, edit_sets, plan
 from cbngtrain.review import EditGroup, ReviewService, edit_groups_from_json
@@ -175,10 +175,14 @@ def store_of(settings: Settings) -> Store:
 def asked_groups(service: ReviewService) -> list[EditGroup]:
     """Ask the review service for its edit groups, and keep the answer for who needs no network."""
     groups = service.edit_groups()
-    GROUPS.parent.mkdir(parents=True, exist_ok=True)
     part = GROUPS.with_name(f".{GROUPS.name}.part")
-    part.write_text(json.dumps([group.to_json() for group in groups], indent=1), encoding="utf-8")
-    part.replace(GROUPS)
+    text = json.dumps([group.to_json() for group in groups], indent=1)
+    try:
+        GROUPS.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(GROUPS)
+    except OSError as error:
+        raise DispatchError(f"{GROUPS}: cannot be written: {error.strerror}") from error
     return groups
 
 

@@ -4,6 +4,7 @@ Two builds at once: a lock on a fingerprint, and one on a checkout.
 Both are a ``flock``, which ends with its holder, however that ends.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -82,6 +83,9 @@ def hold_checkout(path: Path = LOCK) -> int:
     """
     try:
         held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if not os.access(path.absolute().parent, os.W_OK):  # doit's database needs files beside it
+            os.close(held)
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise DispatchError(f"{Path.cwd() / path}: {error.strerror}") from error
     try:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cbngtrain.image import Image
 
@@ -104,10 +105,19 @@ def directory(text: str) -> Path | None:
     return Path(text).resolve() if text else None
 
 
+def conf_directory(text: str) -> Path | None:
+    """Return a directory of configuration, or None for an empty text."""
+    path = directory(text)
+    if path and not any(path.glob("*.conf")) and not any(path.glob("*/*.conf")):
+        raise ValueError("a directory with the core's *.conf")
+    return path
+
+
 def new_file(text: str) -> Path | None:
     """Return a file in a directory that exists, or None for an empty text."""
     path = Path(text).absolute()
-    if text and (not path.parent.is_dir() or path.is_dir()):
+    is_other = path.exists() and not path.is_file()  # a directory, or a device: never replaced
+    if text and (not path.parent.is_dir() or is_other):
         raise ValueError("a file in a directory that exists")
     return path if text else None
 
@@ -121,14 +131,23 @@ def file(text: str) -> Path | None:
 
 def http_url(text: str) -> str:
     """Return a URL of a scheme that the store's client speaks, without a slash at its end."""
-    if text and not text.startswith(("http://", "https://")):
-        raise ValueError("a URL that begins with http:// or https://")
+    if text and not _is_on_the_web(text):
+        raise ValueError("a URL that begins with http:// or https:// and a host")
     return text.rstrip("/")
+
+
+def _is_on_the_web(text: str) -> bool:
+    """Return whether *text* is a URL of http or https, with a host and perhaps a port."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, brackets without an address
+        return False
 
 
 def reference(text: str) -> str:
     """Return a URL without a slash at its end, ``none``, or nothing."""
-    if text in {"", "none"} or text.startswith(("http://", "https://")):
+    if text in {"", "none"} or _is_on_the_web(text):
         return text.rstrip("/")
     path = Path(text.removeprefix("file:"))
     if not path.is_dir():
@@ -145,6 +164,6 @@ def tokens(text: str) -> str:
 
 def review_url(text: str) -> str:
     """Return a URL of a scheme that the review client speaks."""
-    if not text.startswith(("file:", "http://", "https://")):
-        raise ValueError("a URL that begins with file:, http:// or https://")
+    if not text.startswith("file:") and not _is_on_the_web(text):
+        raise ValueError("a URL that begins with file:, or http:// or https:// and a host")
     return text

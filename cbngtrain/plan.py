@@ -143,9 +143,10 @@ def edit_sets(
     """
     by_name = _by_edit_set(groups)
     if fallback and _fallback_group(by_name, fallback) is None:
+        usable = [name for name in by_name if _fallback_group(by_name, name)]
         raise PlanError(
             f"CBNG_FALLBACK_TRIAL={fallback!r} is no edit set with a Trial or Generic group; "
-            f"{instead(fallback, by_name)}"
+            f"{instead(fallback, usable)}"
         )
     found = _paired(by_name, dump_url, fallback)
     if unknown := [name for name in only if name not in found]:

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -158,14 +159,18 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
             silence(self.outstream)
 
 
-def open_closed_streams() -> None:
-    """Have standard output and error, where they were closed before we began, go nowhere."""
-    sys.stdout = sys.stdout or _nowhere()
-    sys.stderr = sys.stderr or _nowhere()
+def ready_streams() -> None:
+    """Have standard output and error take whatever is said, also where nobody will see it."""
+    sys.stdout, sys.stderr = (_ready(stream) for stream in (sys.stdout, sys.stderr))
 
 
-def _nowhere() -> TextIO:
-    return Path(os.devnull).open("w", encoding="utf-8")
+def _ready(stream: Any) -> Any:
+    """Return *stream*, never refusing a character; where it was closed before, one to nowhere."""
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if isinstance(stream, TextIOWrapper):  # else it is a test's
+        stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def silence(stream: TextIO) -> None:

@@ -117,7 +117,8 @@ class ReviewService:
                 text = path.read_bytes()
             except OSError as error:
                 problem = f"the edit groups cannot be read: {error.strerror}"
-                raise ReviewError(f"{path}: {problem}") from error
+                hint = "CBNG_REVIEW_URL says where they are"
+                raise ReviewError(f"{path}: {problem}; {hint}") from error
             return edit_groups_from_json(_parsed(text, str(path)), str(path))
         url = self._url + GROUPS
         return edit_groups_from_json(_parsed(self._asked(url, _content), url), url)
@@ -203,9 +204,17 @@ def _asked_once(url: str, read: Callable[[requests.Response], T], who: str) -> T
         told = f"{error.response.status_code} {error.response.reason}"
         raise ReviewError(f"{url}: {who} answered {told}") from error
     except requests.RequestException as error:
-        raise ReviewError(f"{url}: {who} cannot be asked: {error}") from error
+        raise ReviewError(f"{url}: {who} cannot be asked: {_reason(error)}") from error
     except OSError as error:
         raise ReviewError(f"{url}: its answer cannot be written: {error}") from error
+
+
+def _reason(error: requests.RequestException) -> str:
+    """Return what the operating system said, if it did, else what *error* says."""
+    inner: BaseException = error
+    while inner.__context__ is not None:
+        inner = inner.__context__
+    return (inner.strerror if isinstance(inner, OSError) else None) or str(error)
 
 
 def _may_pass(error: BaseException | None) -> bool:

@@ -167,7 +167,7 @@ VARIABLES: Mapping[str, Variable] = {
     ),
     "core_conf": Variable(
         "CBNG_CORE_CONF",
-        parse.directory,
+        parse.conf_directory,
         "",
         "the core's configuration; else `conf/` in `CBNG_CORE`, else the engine's own",
     ),

@@ -69,6 +69,17 @@ def test_print_only_prints_commands_that_build_the_same(site: Site):
     assert len(site.calls) == 6
 
 
+def test_printed_name_is_no_option(site: Site):
+    """Whatever an edit set is called, the command that is printed for it builds it."""
+    site.groups((2, "--help", "Generic", None))
+    printed = trainer(site, "run-edit-sets", "--print-only", CBNG_LOG_LEVEL="ERROR")
+
+    built = site.run(*shlex.split(printed.lines[0]))
+
+    assert built.status == 0, built
+    assert (site.base / "store" / "tree" / "--help" / "latest").is_symlink()
+
+
 def test_print_only_prints_one_line_per_edit_set(site: Site):
     """A blank line stands between the commands of two edit sets."""
     ended = trainer(site, "run-edit-sets", "--print-only", CBNG_LOG_LEVEL="ERROR")
@@ -236,7 +247,7 @@ def test_get_leaves_a_device_what_it_is(built: Site):
         (("run-edit-sets", "--launch", "job"), "argument --launch: 'job' is not known; is 'jobs'"),
         (
             ("run-edit-set", "--target-name", "a", "--download-training", "x"),
-            "argument --download-training: 'x' is not a URL that begins with file:, http",
+            "argument --download-training: 'x' is not a URL that begins with file:, or http",
         ),
     ],
     ids=["no command", "command", "argument", "choice", "URL"],

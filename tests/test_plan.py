@@ -492,7 +492,7 @@ def test_maker_of_an_artifact(planned: Plan):
 @pytest.mark.parametrize("artifact", ["trial.xml", "trial/report.txt", "nonsense"])
 def test_artifact_that_nothing_makes(planned: Plan, artifact: str):
     """What an edit set does not have is told."""
-    with pytest.raises(PlanError, match=f"nothing makes '{artifact}' for the edit set 'b'"):
+    with pytest.raises(PlanError, match=f"the edit set 'b' has no artifact '{artifact}'; "):
         planned.maker("b", artifact)
 
 

@@ -446,6 +446,28 @@ def test_build_goes_on_when_nobody_reads(site: Site, redirected: str):
     assert site.run().lines == [NOTHING]
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_console_of_few_characters_stops_no_build(built: Site, encoding: str):
+    """What a console cannot show is spelt out: the arrow of a reason is in no such code."""
+    ended = built.run("ann:alpha", env={"CBNG_SEED": "7", "PYTHONIOENCODING": encoding})
+
+    assert ended.status == 0, ended
+    assert "parameters.seed 1 \\u2192 7" in ended.out
+
+
+@pytest.mark.parametrize("place", ["build", ".doit.lock"])
+def test_checkout_that_cannot_be_written_is_one_line(built: Site, place: str):
+    """Nothing is begun whose end could not be kept."""
+    shutil.rmtree(built.path / "build")
+    (built.path / ".doit.lock").unlink()
+    (built.path / place).symlink_to("/dev/full" if place == "build" else "/nowhere/at/all")
+
+    ended = built.run(env={"CBNG_SEED": "7"})
+
+    assert (ended.status, len(ended.lines), built.calls) == (3, 1, []), ended
+    assert f"DispatchError: {built.path / place}" in ended.out or f": {place}/" in ended.out
+
+
 def test_list_ends_quietly_when_nobody_reads(built: Site):
     """``doit list | head`` prints no traceback."""
     command = f"{sys.executable} -m doit list --all | true"

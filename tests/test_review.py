@@ -285,7 +285,7 @@ def test_nobody_listens(closed_port: str, tmp_path: Path):
     waits: list[float] = []
     client = ReviewService(closed_port, sleep=waits.append)
 
-    with pytest.raises(ReviewError, match=f"{closed_port}.*cannot be asked"):
+    with pytest.raises(ReviewError, match=f"{closed_port}.*cannot be asked: Connection refused$"):
         client.edit_groups()
     with pytest.raises(ReviewError, match="cannot be asked"):
         client.download(closed_port + DUMP_PATH, tmp_path / "raw")

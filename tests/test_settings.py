@@ -138,6 +138,7 @@ def test_value(attribute: str, text: str, value: object):
 def test_directory_is_absolute(attribute: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Steps run elsewhere: a directory is known by its whole path."""
     (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "cluebotng.conf").touch()
     monkeypatch.chdir(tmp_path)
 
     assert setting(attribute, "core") == tmp_path / "core"
@@ -146,7 +147,16 @@ def test_directory_is_absolute(attribute: str, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("CBNG_REVIEW_URL", "sample/", "a URL that begins with file:, http:// or https://"),
+        ("CBNG_REVIEW_URL", "sample/", "a URL that begins with file:, or http:// or https:// and"),
+        ("CBNG_REVIEW_URL", "https://", "a URL that begins with file:, or http:// or https:// and"),
+        ("CBNG_STORE_URL", "http://:80/", "a URL that begins with http:// or https:// and a host"),
+        (
+            "CBNG_STORE_URL",
+            "http://a:port",
+            "a URL that begins with http:// or https:// and a host",
+        ),
+        ("CBNG_CORE_CONF", "/proc/self", "a directory with the core's *.conf"),
+        ("CBNG_METRICS_FILE", "/dev/null", "a file in a directory that exists"),
         ("CBNG_REVIEW_URL", "ftp://x", "a URL that begins with"),
         ("CBNG_STORE_URL", "file:store", "a URL that begins with http:// or https://"),
         ("CBNG_DISPATCH", "cloud", "local or pods or jobs"),
@@ -265,7 +275,7 @@ def test_what_steps_elsewhere_need_is_asked_for(name: str, text: str, told: str)
         {"CBNG_DISPATCH": "jobs"},
         {"CBNG_CORE_IMAGE": "", "CBNG_CORE_RELEASE": "v1.0.3"},
         {"CBNG_STORE_URL": "http://[::1]:1", "CBNG_STORE_URL_IN_PODS": "http://a.example"},
-        {"CBNG_CORE_CONF": "/usr"},
+        {"CBNG_CORE_CONF": "/etc"},
     ],
 )
 def test_steps_elsewhere(more: dict[str, str]):
