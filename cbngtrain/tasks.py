@@ -216,7 +216,9 @@ def see_to_database(*, repair: bool) -> None:
         with closing(sqlite3.connect(_DATABASE)) as database:
             (verdict,) = database.execute("PRAGMA quick_check").fetchone()
     except sqlite3.OperationalError as error:
-        raise DispatchError(f"{_DATABASE.absolute()}: {error}; remove it, it is a cache") from error
+        is_busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+        what = "another doit is writing it, try again" if is_busy else "remove it, it is a cache"
+        raise DispatchError(f"{_DATABASE.absolute()}: {error}; {what}") from error
     except sqlite3.DatabaseError as error:
         verdict = str(error)
     if verdict == "ok":

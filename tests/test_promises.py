@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -416,6 +418,17 @@ def test_list_leaves_a_damaged_database_to_a_build(built: Site):
 
     assert (ended.status, len(ended.lines)) == (3, 1), ended
     assert "file is not a database; `doit` makes it anew" in ended.out
+
+
+def test_database_that_is_being_written_is_not_to_be_removed(built: Site):
+    """Who looks while another doit writes is told to try again, in one line."""
+    with closing(sqlite3.connect(built.path / ".doit.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+
+        ended = built.run("list", "--status")
+
+    assert (ended.status, len(ended.lines)) == (3, 1), ended
+    assert "database is locked; another doit is writing it, try again" in ended.out
 
 
 def test_database_that_cannot_be_opened_is_one_line(built: Site):
