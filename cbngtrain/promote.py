@@ -133,6 +133,12 @@ def _recall(comparison: Any, rule: Rule) -> Check:
     low, high, value = (_number(_get(row, "difference", end)) for end in ("low", "high", "value"))
     if low is None or high is None or value is None:
         return Check(holds=False, told=f"nothing is known of the recall at {100 * rule.rate:g} %")
+    if _number(_get(row, "new", "threshold")) is None:
+        return Check(
+            holds=False,
+            told=f"no threshold of it keeps a false positive rate of {100 * rule.rate:g} %: "
+            "constructive edits have its highest score",
+        )
     beside = _get(comparison, "names", "reference")
     told = (
         f"at a false positive rate of {100 * rule.rate:g} % it catches {100 * value:+.2f} points "

@@ -75,6 +75,18 @@ def test_doubt_holds(found: tuple[Any, Any], why: str):
     assert why in verdict.why
 
 
+def test_network_that_no_threshold_fits_is_held():
+    """It catches no less than a reference that has none either: the bot could use neither."""
+    ours = trial(GOOD + [1.0] * 10, [1.0] * 30 + CONSTRUCTIVE)
+    beside = comparison(paired(ours, ours), ("new", "the bot's"), OPTIONS)
+
+    verdict = judged(metrics(ours, OPTIONS, 0), document([beside], OPTIONS, None), RULE)
+
+    assert beside["answer"]["is"] == "undecided"
+    assert not verdict.promotes
+    assert "no threshold of it keeps a false positive rate of 0.1 %" in verdict.why
+
+
 def test_rule_is_the_settings_():
     """Rate, margin and overlap are settings."""
     env = {"CBNG_PROMOTE_RATE": "1", "CBNG_PROMOTE_MARGIN": "80", "CBNG_PROMOTE_OVERLAP": "3"}

@@ -75,6 +75,7 @@ def compare(arguments: argparse.Namespace) -> None:
                 {
                     "rate": 0.001,
                     "enough_constructive": True,
+                    "new": {"threshold": 0.9},
                     "difference": {"value": 0.02, "low": 0.01, "high": 0.03},
                 }
             ],
