@@ -24,6 +24,7 @@ TRIALS = {
     "perfect": trial([0.9, 0.8], [0.1, 0.2, 0.2]),
     "upside down": trial([0.1, 0.2], [0.7, 0.8, 0.9]),
     "one of each": trial([0.3], [0.4]),
+    "hardly apart": trial([5e-324, 1e-310, 1 - 2**-53, 1], [0, 2e-310, 1 - 2**-53, 1 - 2**-52]),
 }
 every_trial = pytest.mark.parametrize("of", TRIALS.values(), ids=TRIALS.keys())
 
