@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import shlex
+import socket
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ from pathlib import Path
 
 from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
+from gunicorn.util import parse_address
 
 from cbngtrain import parse, tasks
 from cbngtrain.compose import asked_groups, build_of, settings_from, told_to_store, toolforge
 from cbngtrain.dispatch.toolforge_jobs import Jobs
-from cbngtrain.errors import PlanError, SettingsError
+from cbngtrain.errors import DispatchError, PlanError, SettingsError
 from cbngtrain.launch import LIMIT, Launch, launch, shown, status_of
 from cbngtrain.locks import hold_checkout
 from cbngtrain.plan import EditSet, edit_sets, single_edit_set
@@ -178,6 +180,7 @@ def _run(arguments: argparse.Namespace, settings: Settings, found: tuple[EditSet
 def run_file_api(arguments: argparse.Namespace) -> int:
     """Become gunicorn, serving the store; ``web/serving.py`` is its configuration."""
     settings = settings_from(os.environ, "INFO")
+    _refuse_unusable(arguments.bind)
     base = (arguments.base_dir or settings.store).resolve()
     base.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:web.serving",
@@ -185,3 +188,14 @@ def run_file_api(arguments: argparse.Namespace) -> int:
     metrics = tempfile.mkdtemp(prefix="cbng-metrics-")  # what its workers have counted
     env = {**os.environ, "CBNG_STORE": str(base), "PROMETHEUS_MULTIPROC_DIR": metrics}
     os.execve(sys.executable, command, env)  # noqa: S606 - becomes it
+
+
+def _refuse_unusable(bind: str) -> None:
+    """Raise DispatchError where nothing can listen at *bind*: gunicorn would try for long."""
+    try:
+        address = parse_address(bind, "8000")
+        if isinstance(address, tuple):  # else a socket's path, or the number of an open one
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            socket.create_server(address, family=family).close()
+    except (RuntimeError, OverflowError, OSError) as error:
+        raise DispatchError(f"nothing can listen at --bind {bind}: {error}") from error

@@ -70,7 +70,7 @@ def read_json(path: Path) -> Any:
 
 def part_in(directory: Path) -> Path:
     """Return a new temporary path in *directory*, which is made."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make(directory)
     return directory / f".{secrets.token_hex(8)}{PART}"
 
 
@@ -148,9 +148,17 @@ def remove(path: Path, before: float) -> bool:
     return True
 
 
+def make(directory: Path) -> None:
+    """Make *directory* and those above it. Raises StoreError where there can be none: in /proc."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        raise StoreError(f"{directory}: no directory can be made there") from error
+
+
 def link(part: Path, place: Path) -> bool:
     """Give *part* the name *place* too; return False if that name is taken."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make(place.parent)
     try:
         place.hardlink_to(part)
     except FileExistsError:
@@ -161,7 +169,7 @@ def link(part: Path, place: Path) -> bool:
 
 def write(path: Path, text: bytes) -> None:
     """Write *text* to a new file, synced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make(path.parent)
     with path.open("xb") as file:
         file.write(text)
         file.flush()

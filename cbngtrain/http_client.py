@@ -23,7 +23,7 @@ from cbngtrain.step import Digest, digest
 
 log = logging.getLogger(__name__)
 
-TRIES = 8  # of one request, or of one transfer without a byte of progress
+TRIES = 9  # of one request, or of one transfer without a byte of progress: waits 46 to 92 s in all
 PATIENCE = 120.0  # seconds that one request may spend waiting between its tries
 TIMEOUT = (10, 60)  # seconds to connect, and between two bytes
 

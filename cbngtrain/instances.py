@@ -23,6 +23,7 @@ from cbngtrain.blobs import Blobs
 from cbngtrain.disk import (
     is_there,
     is_within,
+    make,
     part_in,
     read_json,
     renew,
@@ -202,7 +203,7 @@ class Instances:
         target = self._blobs.path(blob)
         if not is_there(target) or not renew(target):
             raise BlobNotFound(blob)
-        link.parent.mkdir(parents=True, exist_ok=True)
+        make(link.parent)
         link.symlink_to(os.path.relpath(target, place.parent))
 
     def _refuse_other(self, instance: Instance) -> None:

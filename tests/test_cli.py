@@ -346,6 +346,26 @@ def test_file_api_serves_what_was_published(built: Site):
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.parametrize(
+    "bind", ["no-such-host.invalid", "127.0.0.1:http", "127.0.0.1:65536", "203.0.113.9:8000"]
+)
+def test_file_api_that_cannot_listen_is_one_line(site: Site, bind: str):
+    """An address that is none, or another machine's, is told before gunicorn tries for long."""
+    ended = trainer(site, "run-file-api", "--bind", bind)
+
+    assert (ended.status, len(ended.lines)) == (14, 1), ended
+    assert f"nothing can listen at --bind {bind}: " in ended.out
+
+
+def test_store_in_an_impossible_place_is_told(site: Site):
+    """Where no directory can be made, each edit set says so, and the exit status is the store's."""
+    ended = site.run(env={"CBNG_STORE": "/proc/store"})
+
+    assert ended.status == 13, ended
+    assert "FAILED edit_set:alpha/train: /proc/store/cas: no directory can be made" in ended.out
+    assert "Traceback" not in ended.out
+
+
 @pytest.mark.slow
 def test_killed_run_edit_sets_is_gone_on_with(site: Site):
     """A scheduled job that was killed is gone on with by the next one."""

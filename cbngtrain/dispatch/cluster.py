@@ -303,9 +303,9 @@ def _client(kubeconfig: str) -> tuple[Any, str]:
             config.load_incluster_config(client_configuration=configuration)
             namespace = POD_NAMESPACE.read_text(encoding="ascii").strip()
     except (config.ConfigException, OSError, ValueError) as error:
+        lacking = f"KUBECONFIG={kubeconfig!r}: {error}" if kubeconfig else "there is no kubeconfig"
         raise SettingsError(
-            f"KUBECONFIG={kubeconfig!r}: {error}; set it to the file that says how the cluster is "
-            "reached"
+            f"{lacking}; set KUBECONFIG to the file that says how the cluster is reached"
         ) from error
     if not configuration.verify_ssl:
         raise SettingsError(
