@@ -1,14 +1,17 @@
 """How sure a figure is: intervals for shares and from resampling."""
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from statistics import NormalDist
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cbngtrain.evaluation.measures import Tally, point_at_rate, tally
 from cbngtrain.evaluation.scores import Floats
@@ -130,11 +133,41 @@ def bootstrap(edits: Tally, statistics: Sequence[Statistic], samples: int, seed:
     levels = np.arange(len(edits.scores), dtype=np.int32)
     of_vandalism = np.repeat(levels, edits.vandalism)  # (positives,): each edit's level
     of_constructive = np.repeat(levels, edits.constructive)  # (negatives,)
-    found = np.empty((samples, len(statistics)))
-    drawn = draws(edits.positives, edits.negatives, samples, seed)
-    for row, (bad, good) in zip(found, drawn, strict=True):
+
+    def row(bad: Indices, good: Indices) -> list[float]:
         trial = recounted(edits.scores, of_vandalism[bad], of_constructive[good])
-        row[:] = [statistic(trial) for statistic in statistics]
+        return [statistic(trial) for statistic in statistics]
+
+    drawn = draws(edits.positives, edits.negatives, samples, seed)
+    return measured(drawn, row, np.empty((samples, len(statistics))))
+
+
+def measured(
+    drawn: Iterator[tuple[Indices, Indices]],
+    row: Callable[[Indices, Indices], ArrayLike],
+    found: Floats,
+) -> Floats:
+    """
+    Return *found* with the *row* of each of the trials *drawn*, on all processors at once.
+
+    Threads do, as numpy lets others work while it counts. Each takes the next trial in turn, so how
+    many there are changes nothing in what is found.
+    """
+    numbered = enumerate(drawn)
+    turn = Lock()
+
+    def work() -> None:
+        while True:
+            with turn:
+                if (drawing := next(numbered, None)) is None:
+                    return
+            number, (bad, good) = drawing
+            found[number] = row(bad, good)
+
+    processors = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(processors) as pool:
+        for worker in [pool.submit(work) for _ in range(processors)]:
+            worker.result()
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cbngtrain.evaluation.intervals import Indices, Statistic, draws, recounted
+from cbngtrain.evaluation.intervals import Indices, Statistic, draws, measured, recounted
 from cbngtrain.evaluation.measures import levels_of
 from cbngtrain.evaluation.scores import Bools, Floats, Trial
 
@@ -84,15 +84,21 @@ def paired_bootstrap(
     Both see the same edits in each sample, so what makes a sample hard or easy is not in the
     difference of the two. The new network comes first.
     """
-    found = np.empty((2, samples, len(statistics[0])))
     networks = [_levels(scores, pairs.vandalism) for scores in (pairs.new, pairs.reference)]
+
+    def row(bad: Indices, good: Indices) -> list[list[float]]:
+        trials = [
+            recounted(scores, vandalism[bad], rest[good]) for scores, vandalism, rest in networks
+        ]
+        return [
+            [statistic(trial) for statistic in each]
+            for trial, each in zip(trials, statistics, strict=True)
+        ]
+
     positives = int(pairs.vandalism.sum())
     drawn = draws(positives, len(pairs.ids) - positives, samples, seed)
-    for number, (bad, good) in enumerate(drawn):
-        for network, (scores, of_vandalism, of_constructive) in enumerate(networks):
-            trial = recounted(scores, of_vandalism[bad], of_constructive[good])
-            found[network, number] = [statistic(trial) for statistic in statistics[network]]
-    return found
+    found = measured(drawn, row, np.empty((samples, 2, len(statistics[0]))))
+    return found.transpose(1, 0, 2)
 
 
 def _levels(scores: Floats, vandalism: Bools) -> tuple[Floats, Indices, Indices]:
