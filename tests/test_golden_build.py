@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT, SHARED, needs_shared
 
-pytestmark = needs_shared
+pytestmark = [needs_shared, pytest.mark.slow]  # a whole build
 
 GOLDEN = SHARED / "golden" / "n400"
 

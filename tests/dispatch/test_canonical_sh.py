@@ -39,6 +39,8 @@ from tests.test_canonical import (
     write_bayes_db,
 )
 
+pytestmark = pytest.mark.slow  # bash judges thousands of artifacts, one process after another
+
 CANONICAL = (ROOT / "cbngtrain" / "dispatch" / "canonical.sh").read_text(encoding="utf-8")
 
 
@@ -147,7 +149,6 @@ def test_shell_and_python_judge_alike(scene: Path):
     assert judged(of) == [wanted(*each) for each in of]
 
 
-@pytest.mark.slow
 def test_outputs_of_the_trainer_are_judged_alike(scene: Path):
     """What the trainer's own programs leave is judged by the very functions of canonical.py."""
     of = cases(scene, [row for row in TABLE if row[0] in OF_TRAINER])
@@ -209,7 +210,6 @@ def test_shell_and_python_judge_mutants_alike(scene: Path, of: list[tuple[str, b
     assert [alike(said) for said in judged(found)] == [alike(wanted(*each)) for each in found]
 
 
-@pytest.mark.slow
 @bulky(max_examples=30)
 @given(mutants)
 def test_shell_and_python_judge_many_mutants_alike(scene: Path, of: list[tuple[str, bytes]]):

@@ -40,6 +40,8 @@ from tests.dispatch.places import (
 from tests.toolforge_standin import make_certificates
 from tests.web.conftest import TOKEN, Running, serving
 
+pytestmark = pytest.mark.slow  # each runs a step to its end
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
@@ -61,7 +63,6 @@ def pod(tmp_path: Path, service: Running) -> Pod:
 STEP = step_of(recipe("bayes_train"))
 
 
-@pytest.mark.slow
 def test_whole_chain_equals_a_local_build(tmp_path: Path, pod: Pod):
     """The engine under the core's names: every record says what canonical.py says of the files."""
     pod.workspace.rmdir()
@@ -237,7 +238,6 @@ def test_rotten_input(pod: Pod):
     assert not path.exists()
 
 
-@pytest.mark.slow
 def test_service_that_stays_away(pod: Pod):
     """A file service that nobody hears of for as long as a request may wait: 80."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -408,7 +408,6 @@ def test_upload_that_is_refused(tmp_path: Path, env: dict[str, str], status: int
     assert pod.record(STEP) is None
 
 
-@pytest.mark.slow
 def test_service_that_is_away_for_a_while(tmp_path: Path):
     """A file service that is gone when the command ends, and comes back: no harm."""
     (tmp_path / "store").mkdir()

@@ -12,6 +12,8 @@ import pytest
 
 from tests.engine.conftest import CONFIGURATION, Place, edit, edit_set
 
+pytestmark = pytest.mark.slow  # each starts the engine
+
 GOOD = edit_set(edit("1"), edit("2", truth="false"))
 LAUGHS = (
     '<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol">'

@@ -18,6 +18,8 @@ from tests.conftest import ROOT
 from tests.evaluation.test_report import DEGENERATE, files
 from tests.evaluation.trials import drawn, trial, trials, written
 
+pytestmark = pytest.mark.slow  # half a second for each plot
+
 OKABE_ITO = {
     "#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7",
 }  # fmt: skip
