@@ -198,8 +198,10 @@ def test_file_service_down_for_twenty_seconds(real: Real, tmp_path: Path,
     monkeypatch.chdir(tmp_path)
     env = {"FILE_API_KEY": TOKEN, "CBNG_KEEP_FREE": "0"}
     releases = Releases(real.host, {"v1": SNIPPET})
+    is_over = threading.Event()
     with ExitStack() as stack:
         stack.callback(releases.stop)
+        stack.callback(is_over.set)
         first = stack.enter_context(ExitStack())
         service = first.enter_context(serving(tmp_path / "store", env, host=real.host))
         scene = Scene(real, service, releases, tmp_path, f"t-{secrets.token_hex(4)}")
@@ -211,11 +213,12 @@ def test_file_service_down_for_twenty_seconds(real: Real, tmp_path: Path,
             time.sleep(20)
             again = serving(tmp_path / "store", env, service.port, real.host)
             stack.enter_context(again)
+            is_over.wait()  # the service dies with the thread that started it
 
         thread = threading.Thread(target=interrupt)
         thread.start()
         scene.run(f"sleep 3; {GOOD}")
-        thread.join()
+    thread.join()
 
     assert scene.started == 1
 
