@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -251,6 +252,19 @@ def processes_in(directory: Path) -> list[int]:
             if str(cwd).startswith(str(directory)):
                 found.append(int(path.name))
     return found
+
+
+def most_memory(pid: int | str) -> int:
+    """
+    The most resident memory, in bytes, that process *pid* has had; 0 if it has ended.
+
+    Not ``ru_maxrss``: that of a child begins with what its parent had when the child was made.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return 0
+    return sum(int(peak) << 10 for peak in re.findall(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE))
 
 
 def kill_hard(process: "subprocess.Popen[str]") -> None:

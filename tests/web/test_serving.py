@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import web.serving
 from cbngtrain.http_store import HttpStore
 from cbngtrain.step import Artifact, Record, fingerprint_of
-from tests.conftest import wait_until
+from tests.conftest import most_memory, wait_until
 from tests.web.conftest import TOKEN, WRITER, digest_of, serving
 
 
@@ -306,9 +306,7 @@ def test_memory_is_flat(tmp_path):
 def _peak(master: int) -> int:
     """The most memory, in bytes, that a worker ever had."""
     children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    texts = [Path(f"/proc/{pid}/status").read_text() for pid in children]
-    peaks = [re.search(r"VmHWM:\s+(\d+) kB", text) for text in texts]
-    return max(int(peak[1]) << 10 for peak in peaks if peak)
+    return max(most_memory(pid) for pid in children)
 
 
 def test_sendfile_is_used():
