@@ -245,6 +245,7 @@ def doit_config(build: Build) -> dict[str, Any]:
         "continue": True,  # one edit set's failure leaves the others to finish
         "reporter": BuildReporter,
         "verbosity": 0,
-        # Elsewhere steps are only waited for; how many run at once is the dispatcher's business.
-        "num_process": 0 if build.place == "local" else len(build.plan.edit_sets),
+        # Elsewhere steps are only waited for. How many run at once is the dispatcher's business,
+        # who must see all that could: with fewer threads, a long chain may wait unseen.
+        "num_process": 0 if build.place == "local" else sum(map(len, build.plan.steps.values())),
     }

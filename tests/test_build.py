@@ -1,6 +1,6 @@
 """Build: references, the one question, lost inputs, the record as the only proof."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,14 +12,14 @@ from cbngtrain.build import (
     realise,
     write_reference,
 )
-from cbngtrain.canonical import digest_of
 from cbngtrain.errors import BlobNotFound, DispatchError, ReviewError, StoreError
 from cbngtrain.plan import Plan, Programs, plan, single_edit_set
 from cbngtrain.publish import publish
 from cbngtrain.settings import Settings
-from cbngtrain.step import Artifact, Digest, Fingerprint, Made, Record, Step, fingerprint
+from cbngtrain.step import Artifact, Digest, Fingerprint, Made, Step, fingerprint
 from cbngtrain.store import DirectoryStore
 from tests.conftest import dump, edits
+from tests.scribe import Scribe
 
 A, B, C = (Digest(letter * 64) for letter in "abc")
 
@@ -36,32 +36,6 @@ class CountingStore(DirectoryStore):
         asked = set(digests)
         self.questions.append(asked)
         return super().missing(asked)
-
-
-class Scribe:
-    """A dispatcher whose steps leave their own name and what they read, one file an artifact."""
-
-    def __init__(self, store: DirectoryStore, directory: Path) -> None:
-        self._store = store
-        self._directory = directory
-        self.ran: list[str] = []
-        self.is_idle = False
-
-    def run(self, step: Step, key: Fingerprint, inputs: Mapping[str, Made]) -> None:
-        """See `Dispatcher`."""
-        self.ran.append(step.name)
-        if self.is_idle:
-            return
-        for made in inputs.values():
-            self._store.fetch(made.artifact.digest, self._directory / "input")
-        artifacts = []
-        for leaf in step.recipe.leaves:
-            path = self._directory / "output"
-            path.write_text(f"{leaf.artifact} {key}")
-            added = self._store.add(path)
-            artifacts.append(Artifact(leaf.artifact, added, digest_of(path), path.stat().st_size))
-        log = self._store.add(path)
-        self._store.keep(Record(key, tuple(artifacts), log, step.parts(inputs), dict(inputs)))
 
 
 class Place:
