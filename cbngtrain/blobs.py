@@ -7,11 +7,13 @@ Blobs in a directory: immutable bytes under their sha256.
 import fcntl
 import hashlib
 import logging
+import mmap
 import os
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
+from itertools import cycle
 from pathlib import Path
 from typing import Protocol
 
@@ -24,15 +26,15 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20  # bytes
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file
-_PIECE = 256 << 10  # bytes hashed at once: larger buffers go back to the kernel each time
+_PIECE = 1 << 20  # bytes read, hashed and written at once
 _WRITEBACK = 8 << 20  # bytes after which the disk begins to write them
 
 
 class Readable(Protocol):
     """Bytes that come one after another: an open file, the body of a request."""
 
-    def read(self, size: int, /) -> bytes:
-        """Return at most *size* further bytes; none at the end."""
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Write further bytes to the beginning of *buffer*; return how many, 0 at the end."""
 
 
 class Blobs:
@@ -65,7 +67,7 @@ class Blobs:
 
     def add(self, path: Path) -> Digest:
         """See `Store`. A blob that stands with other bytes, since it has rotted, is replaced."""
-        with told(f"{path} cannot be stored"), path.open("rb") as source:
+        with told(f"{path} cannot be stored"), path.open("rb", buffering=0) as source:
             return self.receive(source)[0]
 
     def receive(self, source: Readable, expected: Digest | None = None) -> tuple[Digest, bool]:
@@ -122,36 +124,39 @@ def _copy_hashed(source: Readable, path: Path) -> Digest:
     """
     Copy *source* to *path*, synced and read-only; return the sha256 of what was written.
 
-    A large file is hashed by a second thread while the first one reads and writes, and the disk
-    begins to write long before the end, so that syncing has little left to wait for.
+    Two buffers take turns, so nothing is copied between reading and writing: while a second thread
+    hashes one of them, the first writes it and fills the other. And the disk begins to write long
+    before the end, so that syncing has little left to wait for.
     """
     sha256 = hashlib.sha256()
+    pages = memoryview(mmap.mmap(-1, 2 * _PIECE))  # those that a small blob leaves cost nothing
     written = begun = 0
     with path.open("xb", buffering=0) as file, ThreadPoolExecutor(1) as hasher:
         hashed: Future[None] = Future()
         hashed.set_result(None)
-        while chunk := source.read(_PIECE):
+        for buffer in cycle((pages[:_PIECE], pages[_PIECE:])):
+            count = source.readinto(buffer)
             hashed.result()
-            if len(chunk) < _PIECE:
-                sha256.update(chunk)
+            if not count:
+                break
+            if count < _PIECE:
+                sha256.update(buffer[:count])
             else:
-                hashed = hasher.submit(sha256.update, chunk)
-            written += _write_all(file, chunk)
+                hashed = hasher.submit(sha256.update, buffer)
+            _write_all(file, buffer[:count])
+            written += count
             if written - begun >= _WRITEBACK:
                 os.posix_fadvise(file.fileno(), begun, written - begun, os.POSIX_FADV_DONTNEED)
                 begun = written
-        hashed.result()
         os.fchmod(file.fileno(), 0o444)
         os.fsync(file.fileno())
     return Digest(sha256.hexdigest())
 
 
-def _write_all(file: FileIO, chunk: bytes) -> int:
-    """Write *chunk*, however many calls that takes; return its length."""
-    rest = memoryview(chunk)
+def _write_all(file: FileIO, rest: memoryview) -> None:
+    """Write *rest*, however many calls that takes."""
     while rest:
         rest = rest[file.write(rest) :]
-    return len(chunk)
 
 
 def _copy(source: Path, path: Path) -> None:

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from gunicorn import util
 from gunicorn.glogging import Logger
-from gunicorn.http import wsgi
+from gunicorn.http import body, message, wsgi
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
 from prometheus_client.multiprocess import mark_process_dead
@@ -90,6 +90,32 @@ def on_exit(_server: Any) -> None:
 
 SocketUnreader.max_body_chunk = 128 << 10
 """Bytes of a body received at once; gunicorn's 1 MB go back to the kernel, and come anew."""
+
+
+class LengthBody(body.Body):  # type: ignore[misc] # gunicorn has no types
+    """A request's body with a length, received where it is wanted; gunicorn copies it about."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill *buffer*, waiting until it is full or the body at its end; return how much came."""
+        source, place = self.reader.unreader, buffer[: self.reader.length]
+        came: int = min(source.buf.getbuffer().nbytes, len(place))  # with the request's head
+        place[:came] = source.read(came)
+        if rest := place[came:]:
+            try:
+                came += source.sock.recv_into(rest, 0, socket.MSG_WAITALL)
+            except OSError:
+                self.failed = True  # so the connection is closed
+                raise
+        self.reader.length -= came
+        return came
+
+
+def _body(reader: Any) -> Any:
+    """Return the body that *reader* reads."""
+    return (LengthBody if isinstance(reader, body.LengthReader) else body.Body)(reader)
+
+
+message.Body = _body
 
 
 class Response(wsgi.Response):  # type: ignore[misc] # gunicorn has no types

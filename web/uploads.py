@@ -5,10 +5,10 @@ A body comes with a length or chunked. With a length the server's reader ends si
 client broke off, so the length is checked here; chunked, it raises.
 """
 
+import io
 import json
 import math
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ NO_LENGTH = falcon.HTTPLengthRequired(
 )
 
 
-class Upload:
+class Upload(io.RawIOBase):
     """A request's body, to be read once to its end."""
 
     def __init__(self, req: falcon.Request, largest: int, root: Path, keep_free: int) -> None:
@@ -46,22 +46,26 @@ class Upload:
         self._bound(self._length or 0)
         self._look(self._length or 0)
 
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes. Raises falcon.HTTPError (400, 413, 507)."""
+    def readinto(self, buffer: Any, /) -> int:
+        """Write the next bytes to *buffer*. Raises falcon.HTTPError (400, 413, 507)."""
         left = self._largest + 1 if self._length is None else self._length - self.seen
-        wanted = min(size, left)
+        place = memoryview(buffer)[:left]
         try:
-            chunk: bytes = self._source.read(wanted) if wanted else b""
+            count = _read_into(self._source, place) if place else 0
         except Exception as error:  # the server's own: truncated, malformed or stalled
             raise _short(f"the body broke off after {self.seen} bytes") from error
-        self.seen += len(chunk)
-        if wanted and not chunk and self._length is not None:
+        self.seen += count
+        if place and not count and self._length is not None:
             raise _short(f"{self.seen} bytes came of {self._length}")
         self._bound(self.seen)
         if self.seen - self._looked >= _LOOK:
             self._looked = self.seen
             self._look(0)
-        return chunk
+        return count
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
 
     def _bound(self, size: int) -> None:
         """Raise 413 if *size* is more than a body may have."""
@@ -79,6 +83,15 @@ class Upload:
                 title="Disk is full",
                 description=f"{free} bytes are free, of which {self._keep_free} are kept",
             )
+
+
+def _read_into(source: Any, buffer: memoryview) -> int:
+    """Write the next bytes of *source* to *buffer*, without a copy where it knows how to."""
+    if hasattr(source, "readinto"):
+        return int(source.readinto(buffer))
+    chunk = source.read(len(buffer))
+    buffer[: len(chunk)] = chunk
+    return len(chunk)
 
 
 def _is_chunked(req: falcon.Request) -> bool:
@@ -113,7 +126,7 @@ def json_value(upload: Upload) -> Any:
         falcon.HTTPError: 400 where it is none, or holds half of a surrogate pair or a number that
             is not finite; 413.
     """
-    text = b"".join(iter(partial(upload.read, 1 << 16), b""))
+    text = upload.readall()
     try:
         value = json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_whole)
         json.dumps(value, ensure_ascii=False).encode()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -212,6 +213,20 @@ def test_chunked(gunicorn):
     answer = gunicorn.send(_request("Transfer-Encoding: chunked", body, path))
     assert answer.startswith(b"HTTP/1.1 201")
     assert requests.get(gunicorn.url + path, timeout=10).content == content
+
+
+def test_one_after_another(gunicorn):
+    """Uploads that follow each other without a pause each get their own bytes, to the last."""
+    contents = [b"", b"one", os.urandom(3_000_000), os.urandom(1 << 20), b"two"]
+    heads = [
+        _request(f"Content-Length: {len(each)}", b"", f"/cas/{digest_of(each)}")
+        for each in contents
+    ]
+    sent = zip((head.replace(b"close", b"keep-alive") for head in heads), contents, strict=True)
+    answers = gunicorn.send(b"".join(map(b"".join, sent)))
+    urls = [f"{gunicorn.url}/cas/{digest_of(each)}" for each in contents]
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"201"] * len(contents)
+    assert [requests.get(url, timeout=10).content for url in urls] == contents
 
 
 @pytest.mark.parametrize(
