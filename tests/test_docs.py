@@ -1,28 +1,13 @@
-"""
-The documentation tells what is so, and its commands do what it shows.
-
-A fenced block ``console`` is a recording: lines that begin with ``$ `` are run, in a directory that
-is the page's own, and what stands below each is what it says. A line ``…`` stands for any lines,
-and ``…`` in a line for anything.
-Times, seconds, percentages and digests may differ; where a page shows no output nothing is compared
-but the exit status, which is 0 unless ``# exit status N`` ends the command.
-
-What a page begins from stands in its first lines: ``<!-- begins: checkout -->``, a checkout with
-the sample; ``built``, the same with the sample built; ``clone``, that and the trainer's own code;
-``toolforge``, a checkout on a bastion.
-"""
+"""The documentation tells what is so, and its commands do what it shows."""
 
 import gzip
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -44,22 +29,27 @@ from cbngtrain.step import (
     canonical_json,
     fingerprint,
 )
-from tests.conftest import ROOT, wait_until
+from tests.conftest import ROOT
+from tests.pages import (
+    DOCS,
+    PAGES,
+    PORT,
+    Desk,
+    beginning,
+    checkout,
+    environment,
+    free_port,
+    matches,
+    name_of,
+    normalised,
+    recordings,
+    walk,
+)
 from tests.toolforge_standin import make_certificates, toolforge
 
-DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
-WALKED = [page for page in PAGES if "<!-- begins: " in page.read_text(encoding="utf-8")]
+WALKED = [page for page in PAGES if beginning(page) not in {"", "cluster"}]
 QUICK = {"rotate-the-token", "fingerprints"}
 """Pages whose commands take a few seconds together; the others build, and are slow."""
-
-PORT = "8000"  # of the file service in the pages; the tests take a free one
-
-
-def name_of(page: Path) -> str:
-    """A page as tests call it."""
-    return str(page.relative_to(DOCS).with_suffix(""))
-
 
 # Links -----------------------------------------------------------------------------------------
 
@@ -174,130 +164,6 @@ def test_worked_example_is_what_the_trainer_computes(tmp_path: Path):
 # Recordings ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A command of a page, its exit status, and the output that stands below it."""
-
-    line: int
-    command: str
-    status: int
-    output: list[str]
-
-
-def recordings(text: str) -> Iterator[Shown]:
-    """The commands of a page's ``console`` blocks, in order."""
-    inside, lines = False, text.splitlines()
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        if line.startswith("```"):
-            inside = line == "```console"
-        elif inside and line.startswith("$ "):
-            begin, command = at, [line[2:]]
-            while _goes_on(command):
-                at += 1
-                command.append(lines[at])
-            output = []
-            while not lines[at + 1].startswith(("$ ", "```")):
-                at += 1
-                output.append(lines[at])
-            told = "\n".join(command)
-            status = re.search(r" +# exit status (\d+)$", told)
-            yield Shown(begin + 1, told, int(status[1]) if status else 0, output)
-        at += 1
-
-
-def _goes_on(command: list[str]) -> bool:
-    """Whether the next line still belongs to *command*: a backslash, or a here-document."""
-    document = re.search(r"<<'(\w+)'", command[0])
-    is_open = document is not None and command[-1] != document[1]
-    return is_open or command[-1].endswith("\\")
-
-
-def normalised(line: str) -> str:
-    """A line without what differs from run to run."""
-    for pattern, told in (
-        (r"\b\d{4}-\d\d-\d\d[ T]\d\d[:.]\d\d[:.]\d\d(-[\w.]+-\d+)?", "TIME"),
-        (r"\b[0-9a-f]{64}\b", "DIGEST"),
-        (r"\b[0-9a-f]{12}(?![0-9a-f])…?", "DIGEST"),
-        (r"\b\d+(\.\d+)? s\b", "N s"),
-        (r"\b\d+(\.\d+)? seconds?\b", "N seconds"),
-        (r"\b\d+ \(\d+\.\d+% of", "N (P% of"),
-        (r"\b\d+ blobs \(\d+\.\d+ MB\), \d+ records", "N blobs, N records"),
-    ):
-        line = re.sub(pattern, told, line)
-    return line.rstrip()
-
-
-def matches(shown: list[str], said: list[str]) -> bool:
-    """Whether *said* is what is *shown*; a line ``…`` stands for any lines."""
-    if not shown:
-        return not said
-    if shown[0].strip() == "…":
-        return any(matches(shown[1:], said[at:]) for at in range(len(said) + 1))
-    line = ".*".join(map(re.escape, shown[0].split("…")))
-    return bool(said) and bool(re.fullmatch(line, said[0])) and matches(shown[1:], said[1:])
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-class Desk:
-    """
-    Somebody's shell, in a directory of the page's own.
-
-    Variables, directory and jobs last from one command to the next; the port of the pages is one
-    that is free. What runs in the background ends with the page.
-    """
-
-    def __init__(self, checkout: Path, home: Path, more: Mapping[str, str]) -> None:
-        self.home, self.port = home, str(free_port())
-        self.shell = subprocess.Popen(
-            ["bash"], cwd=checkout, env={**environment(home), **more}, stdin=subprocess.PIPE,
-            text=True, start_new_session=True,
-        )  # fmt: skip
-
-    def run(self, command: str) -> tuple[int, list[str]]:
-        """Run a command as it was typed; its exit status and the lines that it said."""
-        typed, out, status = (self.home / name for name in ("typed", "out", "status"))
-        typed.write_text(command.replace(PORT, self.port) + "\n", encoding="utf-8")
-        status.unlink(missing_ok=True)
-        assert self.shell.stdin
-        self.shell.stdin.write(
-            f". {typed} >{out} 2>&1 </dev/null; echo $? >{status}.part; mv {status}.part {status}\n"
-        )
-        self.shell.stdin.flush()
-        wait_until(lambda: status.exists() or self.shell.poll() is not None, 300)
-        said = out.read_text(encoding="utf-8").replace(self.port, PORT)
-        return int(status.read_text()), said.splitlines()
-
-    def leave(self) -> None:
-        """End what still runs, and wait for that."""
-        os.killpg(self.shell.pid, signal.SIGKILL)
-        self.shell.communicate()
-
-
-def checkout(path: Path) -> Path:
-    """What of a clone the pages use."""
-    path.mkdir()
-    shutil.copy(ROOT / "dodo.py", path)
-    shutil.copytree(ROOT / "sample", path / "sample")
-    shutil.copytree(ROOT / "toolforge", path / "toolforge")
-    return path
-
-
-def environment(home: Path) -> dict[str, str]:
-    """The environment of somebody who has installed the project, and has set nothing."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # noqa: TID251 - a test's own
-    return {"PATH": path, "HOME": str(home), "TMPDIR": str(home), "LC_ALL": "C.UTF-8",
-            "COLUMNS": "100", "USER": "ada", "LOGNAME": "ada"}  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def built_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout in which `doit` has built the sample, to be copied."""
@@ -344,8 +210,7 @@ def on_toolforge(home: Path) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     """Where the page's commands are typed."""
-    text = request.param.read_text(encoding="utf-8")
-    (begins,) = re.findall(r"<!-- begins: (\w+) -->", text)
+    begins = beginning(request.param)
     path, home = tmp_path / "cbngtrain", tmp_path / "home"
     home.mkdir()
     with ExitStack() as stack:
@@ -358,7 +223,7 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
             more = clone(path)
         if begins == "toolforge":
             more = stack.enter_context(on_toolforge(home))
-        sitting = Desk(path, home, more)
+        sitting = Desk(path, home, more, {PORT: free_port()})
         yield sitting
         sitting.leave()
 
@@ -375,27 +240,35 @@ def walks() -> list[object]:
 @pytest.mark.parametrize(("page", "desk"), walks(), indirect=["desk"])
 def test_commands_do_what_the_page_shows(page: Path, desk: Desk):
     """Every command of the page, in order, ends and says as shown."""
-    text = page.read_text(encoding="utf-8")
-    shown = list(recordings(text))
-    assert shown, "begins somewhere, but runs nothing"
-    form = str.rstrip if "<!-- exact: " in text else normalised
-    for each in shown:
-        status, said = desk.run(each.command)
-        where = f"{page.relative_to(ROOT)}:{each.line}: $ {each.command}"
-        told = "\n".join(said)
-        assert status == each.status, f"{where}\nexit status {status}\n{told}"
-        if each.output:
-            wanted, found = ([form(line) for line in lines] for lines in (each.output, said))
-            assert matches(wanted, found), f"{where}\nsaid:\n{told}"
+    walk(page, desk)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_command_is_run(page: Path):
     """A page that shows commands says what they begin from, so that they are run."""
     text = page.read_text(encoding="utf-8")
+    blocks = re.split(r"(?m)^```", text)
 
-    assert ("```console" in text) == (page in WALKED)
-    assert not re.search(r"```(sh|bash|shell)\b|^ {4}\$ ", text, re.MULTILINE)
+    assert ("```console" in text) == bool(beginning(page))
+    assert not any(block.startswith(("sh\n", "bash\n", "shell\n")) for block in blocks)
+    assert not re.search(r"(?m)^ {4}", "".join(blocks[::2])), "a block that is not fenced"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "toolforge" / "README.md"],
+                         ids=lambda page: str(page.relative_to(ROOT)))  # fmt: skip
+def test_commands_that_are_named_exist(page: Path):
+    """A command and its options, where a sentence or a table names them, are in the reference."""
+    reference = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
+    sections = {text.split("\n")[0]: text for text in reference.split("\n### ")[1:]}
+    named = re.findall(r"`cbng-trainer\s([a-z][a-z-]*)([^`]*)`", page.read_text(encoding="utf-8"))
+    option = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
+
+    unknown = {
+        f"{name}{more}"
+        for name, more in named
+        if not set(option.findall(more)) <= set(option.findall(sections[name]))
+    }
+    assert unknown == set()
 
 
 def test_a_recording_that_is_wrong_is_noticed():

@@ -3,7 +3,7 @@ A real cluster for tests, a file service that its pods reach, and releases of co
 
 The cluster is that of ``../shared/cluster``, started here if it is not up; or the one that
 ``CBNG_TEST_KUBECONFIG`` names, with ``CBNG_CLUSTER_HOST`` the address at which its pods reach this
-machine and ``CBNG_TEST_IMAGE`` an image with bash, coreutils, curl and python3, by digest.
+machine and ``CBNG_TEST_IMAGE`` an image that ``toolforge/image`` made, by digest.
 """
 
 import io
@@ -40,7 +40,7 @@ class Real:
     Attributes:
         kubeconfig: The tool's.
         host: Where its pods reach this machine.
-        image: What they run in: bash, coreutils, curl and python3; ours with the engine.
+        image: What they run in: bash, coreutils, curl and python3, with the engine.
         admin: The administrator's kubeconfig, if there is one.
         run: Where the process ids of its parts are, if they are ours to stop.
     """
@@ -53,7 +53,7 @@ class Real:
 
     @property
     def is_ours(self) -> bool:
-        """Whether its parts may be stopped, and its image has the engine."""
+        """Whether its parts may be stopped."""
         return self.run is not None
 
     def cluster(self) -> Cluster:
@@ -134,8 +134,20 @@ def _up() -> str:
     for _ in range(5):
         ended = subprocess.run([_UP], check=False, capture_output=True, text=True)
         if ended.returncode == 0:
+            _give_bridge_its_address()
             return ended.stdout
     raise RuntimeError(f"{_UP}: {ended.stderr}")
+
+
+def _give_bridge_its_address() -> None:
+    """
+    Give the bridge to which pods are tied an address of its own, which stays.
+
+    Else it has that of one of its pods, so another one whenever a pod comes or goes; those that
+    are there send to the old one, and for up to 80 seconds do not reach this machine.
+    """
+    bridge = ["ip", "link", "set", "dev", "cbng0", "address", "02:00:00:00:00:01"]
+    subprocess.run(bridge, check=True)
 
 
 def _is_up() -> bool:
