@@ -26,6 +26,13 @@ from web.tree import Tree
 
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
 
+SAFE = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
+"""What every answer says."""
+
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -58,9 +65,7 @@ class Guard:
         self, _req: falcon.Request, resp: falcon.Response, _resource: object, _ok: object
     ) -> None:
         """Tell browsers not to guess, run or leak anything: reports are other people's text."""
-        resp.set_header("X-Content-Type-Options", "nosniff")
-        resp.set_header("Referrer-Policy", "no-referrer")
-        resp.set_header("Cross-Origin-Opener-Policy", "same-origin")
+        resp.set_headers(SAFE)
         if resp.get_header("Content-Security-Policy") is None:
             resp.set_header("Content-Security-Policy", PAGE_POLICY)
 

@@ -8,7 +8,6 @@ a request does, so the service belongs behind a proxy that buffers.
 """
 
 import gc
-import json
 import mmap
 import os
 import select
@@ -16,19 +15,18 @@ import shutil
 import socket
 import time
 from datetime import timedelta
-from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from gunicorn import util
 from gunicorn.glogging import Logger
-from gunicorn.http import body, message, wsgi
-from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
 from prometheus_client.multiprocess import mark_process_dead
 
+from web import wire
 from web.metrics import count
+
+wire.install()
 
 worker_class = "web.serving.Worker"
 workers = len(os.sched_getaffinity(0))
@@ -87,97 +85,6 @@ def on_exit(_server: Any) -> None:
     if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         shutil.rmtree(directory, ignore_errors=True)
 
-
-SocketUnreader.max_body_chunk = 128 << 10
-"""Bytes of a body received at once; gunicorn's 1 MB go back to the kernel, and come anew."""
-
-
-class LengthBody(body.Body):  # type: ignore[misc] # gunicorn has no types
-    """A request's body with a length, received where it is wanted; gunicorn copies it about."""
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill *buffer*, waiting until it is full or the body at its end; return how much came."""
-        source, place = self.reader.unreader, buffer[: self.reader.length]
-        came: int = min(source.buf.getbuffer().nbytes, len(place))  # with the request's head
-        place[:came] = source.read(came)
-        if rest := place[came:]:
-            try:
-                came += source.sock.recv_into(rest, 0, socket.MSG_WAITALL)
-            except OSError:
-                self.failed = True  # so the connection is closed
-                raise
-        self.reader.length -= came
-        return came
-
-
-def _body(reader: Any) -> Any:
-    """Return the body that *reader* reads."""
-    return (LengthBody if isinstance(reader, body.LengthReader) else body.Body)(reader)
-
-
-message.Body = _body
-
-
-class Response(wsgi.Response):  # type: ignore[misc] # gunicorn has no types
-    """gunicorn's answer; a body in one piece is sent with its head in one call of the kernel."""
-
-    sock: Any
-
-    def write(self, arg: bytes) -> None:
-        """Send a piece of the body, after the head."""
-        is_whole = self.response_length == len(arg) and not self.chunked and not self._omits_body
-        if self.headers_sent or not is_whole:
-            super().write(arg)
-            return
-        line, head = self.sock, _Head()
-        self.sock = head
-        try:
-            self.send_headers()
-        finally:
-            self.sock = line
-        self.sent = len(arg)
-        line.sendall(head.text + arg)
-
-
-class _Head:
-    """Takes what is meant for a socket."""
-
-    text = b""
-
-    def sendall(self, text: bytes) -> None:
-        self.text += text
-
-
-wsgi.Response = Response
-
-
-@lru_cache(maxsize=1)
-def _http_date(seconds: int) -> str:
-    """Return the HTTP date of *seconds* since the epoch."""
-    return formatdate(seconds, usegmt=True)
-
-
-def _date(timestamp: float | None = None) -> str:
-    """Return the HTTP date of *timestamp*, or of now: made once a second, not for each answer."""
-    return _http_date(int(time.time() if timestamp is None else timestamp))
-
-
-util.http_date = _date
-
-
-def _refuse(line: Any, status: int, reason: str, detail: str) -> None:
-    """Answer what is no request, as every other error is answered (RFC 9457)."""
-    told = {"type": "about:blank", "status": status, "title": reason, "detail": detail}
-    text = json.dumps(told).encode()
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/problem+json\r\n"
-        f"Content-Length: {len(text)}\r\nX-Content-Type-Options: nosniff\r\n"
-        "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
-    )
-    util.write_nonblock(line, head.encode() + text)
-
-
-util.write_error = _refuse
 
 _STDOUT = 1
 _MOMENT = 2  # milliseconds
