@@ -296,9 +296,17 @@ def leave_free(disk: Path, size: int) -> None:
     """Fill the disk until *size* bytes are left."""
     filler = disk / ".filler"
     filler.unlink(missing_ok=True)
-    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(free - size, 1))
+
+        def is_filled() -> bool:
+            now = os.statvfs(disk)
+            if (more := now.f_bavail * now.f_frsize - size) <= 0:
+                return True
+            with suppress(OSError):  # who serves the disk may have taken some of it meanwhile
+                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, more)
+            return False
+
+        wait_until(is_filled)
 
 
 STEP = 8 << 10  # bytes more, each time that nothing more was stored
