@@ -8,6 +8,8 @@ import pytest
 
 from tests.conftest import Site, edit, edits, kill_hard, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def trainer(site: Site, *words: str, **env: str):
     """How ``cbng-trainer WORDS`` ended."""

@@ -65,6 +65,7 @@ def spread_json(site: Site) -> Path:
     return site.path / "build" / "alpha" / "spread.json"
 
 
+@pytest.mark.slow
 def test_spread_trains_and_tries_other_seeds_once(built: Site):
     """A second call finds them all, and so does a build with one of these seeds."""
     ended = built.run("cbng-trainer", "spread", "alpha", "--seeds", "3")

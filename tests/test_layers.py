@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,7 @@ def module(path: str) -> str:
 MODULES = {module(path) for path in sources()}
 
 
+@cache
 def imported(path: str) -> set[str]:
     """The names of all that a file imports, at its top or anywhere else."""
     found: set[str] = set()

@@ -278,6 +278,7 @@ def test_old_folders_stay(store: DirectoryStore):
     assert store.missing([digest]) == set()
 
 
+@pytest.mark.slow
 def test_prune_beside_a_running_build(site: Site):
     """A build at work over a store that is pruned at every moment ends right, and is complete."""
     assert site.run("bayes_db:alpha", "bayes_train:beta").status == 0

@@ -88,6 +88,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], l
     return path, normalised(outs[0].stdout), normalised(outs[1].stdout + outs[1].stderr)
 
 
+@pytest.mark.slow
 def test_transcript_is_what_doit_says(sample: tuple[Path, list[str], list[str]]):
     """The README's recording of a first build and a no-op is what they say."""
     _, first, second = sample
@@ -96,6 +97,7 @@ def test_transcript_is_what_doit_says(sample: tuple[Path, list[str], list[str]])
     assert normalised(recorded) == ["$ doit", *first, "$ doit", *second]
 
 
+@pytest.mark.slow
 def test_sample_ends_with_three_whole_instances(sample: tuple[Path, list[str], list[str]]):
     """What the first command promises: databases, a network and a trial report."""
     path, _, _ = sample

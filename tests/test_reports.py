@@ -15,6 +15,8 @@ from tests.conftest import Site, edits
 from tests.toy_core import create_bayes_db
 from tests.web.conftest import TOKEN, serving
 
+pytestmark = pytest.mark.slow
+
 
 def published(site: Site, path: str, name: str = "Alpha") -> Any:
     """A JSON file of the latest instance."""

@@ -10,13 +10,10 @@ import pytest
 
 from tests.conftest import Site, kill_hard, processes_in, wait_until
 
+pytestmark = pytest.mark.slow
+
 NOTHING = "Nothing to do: 20 up to date, 4 sources unchanged."
-LATER = ("bayes.db", "ann_train", "trial_run")
-MOMENTS = [
-    "bayes_train",
-    "create_ann",
-    *(pytest.param(what, marks=pytest.mark.slow) for what in LATER),
-]
+MOMENTS = ("bayes_train", "create_ann", "bayes.db", "ann_train", "trial_run")
 
 
 def slow(site: Site, what: str, seconds: float = 30, child: float = 60) -> None:

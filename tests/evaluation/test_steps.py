@@ -53,6 +53,7 @@ class Bench:
         return realise(step, self.inputs, self.store, self.dispatcher)
 
 
+@pytest.mark.slow
 def test_step_of_the_trainer_runs_the_evaluation(tmp_path: Path):
     """Its record has what the evaluation left, under a fingerprint of the evaluation's source."""
     bench = Bench(tmp_path, {})
