@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 TRIES = 9  # of one request, or of one transfer without a byte of progress: waits 46 to 92 s in all
 PATIENCE = 120.0  # seconds that one request may spend waiting between its tries
 TIMEOUT = (10, 60)  # seconds to connect, and between two bytes
+NOTICED = 3  # tries without an answer, after which it is told: one is a connection grown old
 
 LOST = (
     requests.ConnectionError,
@@ -97,7 +98,12 @@ class _Bearer(requests.auth.AuthBase):
 
 
 class Client:
-    """A file service, as one who may write sees it."""
+    """
+    A file service, as one who may write sees it.
+
+    That it is away is told once. One that never answered, as its URL is wrong perhaps, is waited
+    for once: where a request gave up, those after it try but once, until one is answered.
+    """
 
     def __init__(self, url: str, tokens: str, patience: Callable[[], Patience]) -> None:
         """
@@ -108,6 +114,8 @@ class Client:
         """
         self.url = url
         self.patience = patience
+        self._misses = 0  # tries since the last answer
+        self._has_answered = self._is_given_up = False
         self._session = requests.Session()
         self._session.auth = _Bearer(tokens.split(",", maxsplit=1)[0].strip())
         self._session.headers["Accept"] = "application/json"
@@ -140,6 +148,8 @@ class Client:
                 what was put would be taken for a question, and the token is for this service alone.
         """
         patience = patience or self.patience()
+        if self._is_given_up:
+            patience.tries = 1
         url = f"{self.url}{path}"
         while True:
             data = body() if callable(body) else body
@@ -148,7 +158,7 @@ class Client:
                     method, url, data=data, timeout=TIMEOUT, allow_redirects=False, **options
                 )
             except LOST as error:
-                patience.wait(f"{method} {url}: {short(error)}")
+                self._wait(patience, f"{method} {url}: {short(error)}")
                 continue
             except requests.RequestException as error:
                 raise StoreError(f"{method} {url}: {short(error)}") from error
@@ -158,11 +168,23 @@ class Client:
             if answer.is_redirect:
                 raise StoreError(f"{told(answer)}: it sends to {answer.headers['Location'][:200]}")
             if _is_cut(answer):
-                patience.wait(f"{method} {url}: the answer broke off")
+                self._wait(patience, f"{method} {url}: the answer broke off")
             elif answer.status_code in _AWAY:
-                patience.wait(told(answer), answer.headers.get("Retry-After"))
+                self._wait(patience, told(answer), answer.headers.get("Retry-After"))
             else:
+                self._misses, self._is_given_up, self._has_answered = 0, False, True
                 return answer
+
+    def _wait(self, patience: Patience, problem: str, retry_after: str | None = None) -> None:
+        """Wait before the next try. Raises StoreError with the *problem* if there is none left."""
+        self._misses += 1
+        if self._misses == NOTICED:
+            log.warning("%s; the file service is waited for", problem)
+        try:
+            patience.wait(problem, retry_after)
+        except StoreError:
+            self._is_given_up = not self._has_answered
+            raise
 
 
 class Body:

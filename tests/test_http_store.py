@@ -143,6 +143,41 @@ def test_patience_is_bounded_in_time(wire, patience, slept):
     assert (len(served.asked), slept) == (1, [])
 
 
+def test_service_that_never_answered_is_waited_for_once(wire, patience, slept):
+    """Where one request has waited in vain, those after it are told at once."""
+    served = wire(answer("503 Away"))
+    store = HttpStore(served.url, patience=patience)
+    with pytest.raises(StoreError, match="503"):
+        store.head("a-set")
+    with pytest.raises(StoreError, match="503"):
+        store.head("another")
+    assert (len(served.asked), len(slept)) == (TRIES + 1, TRIES - 1)
+
+
+def test_service_that_answered_is_waited_for_each_time(wire, patience, slept):
+    """What a step has made is not given up as another request has waited in vain."""
+    here, away = answer("404 Nothing"), answer("503 Away")
+    served = wire(here, *[away] * TRIES, away, here)
+    store = HttpStore(served.url, patience=patience)
+    store.head("a-set")
+    with pytest.raises(StoreError, match="503"):
+        store.head("a-set")
+    assert store.head("a-set") == {}
+    assert len(slept) == TRIES
+
+
+def test_absence_is_told_once(wire, patience, caplog):
+    """That the service is waited for is told when it is, whatever the number of requests."""
+    served = wire(answer("503 Away"))
+    store = HttpStore(served.url, patience=patience)
+    with pytest.raises(StoreError):
+        store.head("a-set")
+    with pytest.raises(StoreError):
+        store.head("a-set")
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == [f"GET {served.url}/_/heads/a-set: 503 Away; the file service is waited for"]
+
+
 @pytest.mark.parametrize(
     "status", ["400 Bad", "401 Who", "403 No", "413 Big", "500 Bug", "507 Full"]
 )
