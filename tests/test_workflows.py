@@ -173,7 +173,7 @@ def test_cluster_is_what_its_tests_want():
     declared = yaml.safe_load((ROOT / "tests/dispatch/namespace.yaml").read_text(encoding="utf-8"))
     (secret,) = (each for each in declared["items"] if each["kind"] == "Secret")
     script = (GITHUB / "cluster").read_text(encoding="utf-8")
-    (image,) = re.findall(r"CBNG_TEST_IMAGE=(\S+@)", script)
+    (registry,) = re.findall(r"\bthere=(\S+)", script)
 
     assert manifest.TOKEN["valueFrom"] == {
         "secretKeyRef": {
@@ -182,10 +182,19 @@ def test_cluster_is_what_its_tests_want():
         }
     }
     assert secret["stringData"] == {"FILE_API_KEY": TOKEN}
-    assert Image.parse(f"{image}sha256:{'0' * 64}").digest
+    assert Image.parse(f"{registry}/cbngtrain@sha256:{'0' * 64}").digest
     assert set(re.findall(r'echo "(\w+)=', script)) == {
         "CBNG_TEST_KUBECONFIG", "CBNG_CLUSTER_HOST", "CBNG_TEST_IMAGE",
     }  # fmt: skip
+
+
+def test_images_are_pinned():
+    """What the scripts beside the workflows fetch and run is named by its digest."""
+    script = (GITHUB / "cluster").read_text(encoding="utf-8")
+    (image,) = re.findall(r"(?m)^registry=(\S+)$", script)
+
+    assert re.fullmatch(r"registry:\d+\.\d+\.\d+@sha256:[0-9a-f]{64}", image)
+    assert re.findall(r"docker run [^\n]*\\\n[^\n]*", script)[0].split()[-2] == '"$registry"'
 
 
 def test_zizmor_finds_nothing():

@@ -105,6 +105,8 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Both]:
     for name in made.names:
         if pod := made.cluster.pod(name):
             made.cluster.delete(pod)
+    # A pod that is going still counts in the quota, which another test uses up.
+    wait_until(lambda: not any(made.cluster.pod(name) for name in made.names), 120)
 
 
 def test_both_make_a_pod_and_run_it(both: Both):
