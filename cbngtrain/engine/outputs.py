@@ -17,6 +17,7 @@ from cbngtrain.engine import report
 from cbngtrain.engine.configuration import Block
 from cbngtrain.engine.dumps import Copier, Files
 from cbngtrain.engine.errors import FormatError
+from cbngtrain.engine.first_words import sorted_and_joined
 from cbngtrain.engine.report import c_float
 from cbngtrain.engine.table import Link, Table
 
@@ -45,11 +46,12 @@ class BayesTraining:
         """V is 1 for vandalism, else 0; words are in byte order."""
         lines: list[bytes] = []
         truths = table.required(self.truth, bool)
-        for words, is_vandalism in zip(table.word_sets(self.words).dicts(), truths, strict=True):
+        sets = table.word_sets(self.words).names()
+        for words, is_vandalism in zip(sets, truths, strict=True):
             if words:
                 prefix = b"1 " if is_vandalism else b"0 "
                 lines.append(prefix + b"_EDIT_TOTALS\n" + prefix)
-                lines.append((b"\n" + prefix).join(sorted(words)) + b"\n")
+                lines += [sorted_and_joined(words, b"\n" + prefix), b"\n"]
         return b"".join(lines)
 
     def writer(self, files: Files) -> Copier:

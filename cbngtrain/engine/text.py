@@ -96,9 +96,8 @@ class Replacement:
         for before, after in zip(find, replace, strict=False):
             table[before] = after
         kept = set(range(256) if keep is None else keep) - set(remove)
-        multi = b"".join(re.escape(bytes([byte])) for byte in sorted(set(removemulti) & kept))
-        self._collapse = re.compile(rb"([%b])\1+" % multi) if multi else None
-        self.is_bytewise = not multi  # what becomes of a byte does not depend on others
+        self._multi = [bytes([byte]) for byte in sorted(set(removemulti) & kept)]
+        self.is_bytewise = not self._multi  # what becomes of a byte does not depend on others
         self._table = bytes(table)
         self._dropped = bytes(byte for byte in range(256) if table[byte] not in kept)
         # The same for words joined by newlines, which stay.
@@ -108,8 +107,7 @@ class Replacement:
 
     def of(self, text: bytes) -> bytes:
         """The text after the replacement."""
-        text = text.translate(self._table, self._dropped)
-        return self._collapse.sub(rb"\1", text) if self._collapse else text
+        return self._collapsed(text.translate(self._table, self._dropped))
 
     def of_each(self, words: list[bytes]) -> list[bytes]:
         """The words after the replacement."""
@@ -117,10 +115,14 @@ class Replacement:
         if not words or joined.count(b"\n") != len(words) - 1:
             return list(map(self.of, words))
         joined = joined.translate(self._table_of_words, self._dropped_of_words)
-        if self._collapse:
-            joined = self._collapse.sub(rb"\1", joined)
-        changed = joined.split(b"\n")
+        changed = self._collapsed(joined).split(b"\n")
         return changed if len(changed) == len(words) else list(map(self.of, words))
+
+    def _collapsed(self, text: bytes) -> bytes:
+        for byte in self._multi:
+            while byte * 2 in text:  # each time half as many at most
+                text = text.replace(byte * 2, byte)
+        return text
 
 
 class Finder:

@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cbngtrain.engine.bayes import EDIT_TOTALS, WordCounts
+from cbngtrain.engine.hashes import Hashes, together
 
 Integers = npt.NDArray[np.int64]
-Hashes = npt.NDArray[np.uint64]
 Lengths = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 
@@ -158,16 +158,8 @@ def _hashes(text: _Text, starts: Integers, lengths: Lengths) -> Hashes:
 
 def _grouped(text: _Text, words: _Words, least: int) -> WordCounts | None:
     """Return the words with their counts; None if two of them share a hash."""
-    n = len(words.hashes)
-    bits = np.uint64(n.bit_length())
-    # Hash and index in one number: sorting it is three times as fast as argsort (measured).
-    keys = words.hashes >> bits << bits | np.arange(n, dtype=np.uint64)
-    keys.sort()
-    order = (keys & ((np.uint64(1) << bits) - np.uint64(1))).view(np.int64)
-    keys >>= bits
-    is_first = np.ones(n, np.bool_)
-    np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
-    group = np.empty(n, np.int32)  # of each word, as the words stand in the text
+    order, is_first = together(words.hashes)
+    group = np.empty(len(order), np.int32)  # of each word, as the words stand in the text
     group[order] = np.cumsum(is_first, dtype=np.int32) - np.int32(1)
     firsts = words.at(order[is_first])
     if not _are_equal(text, words, firsts, group):

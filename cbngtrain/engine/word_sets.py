@@ -64,11 +64,16 @@ class WordSets:
 
     def dicts(self) -> list[dict[bytes, int]]:
         """The sets: word → how often it occurs."""
-        starts, ids, times = (each.tolist() for each in self.counts)
+        times = np.split(self.counts.times, self.counts.starts[1:-1])
+        pairs = zip(self.names(), times, strict=True)
+        return [dict(zip(names, each.tolist(), strict=True)) for names, each in pairs]
+
+    def names(self) -> list[list[bytes]]:
+        """The words of each set."""
+        starts, ids, _ = self.counts  # before the vocabulary is asked: to count adds words to it
         words = self.vocabulary.words
-        named = [words[i] for i in ids]
-        bounds = pairwise(starts)
-        return [dict(zip(named[a:b], times[a:b], strict=True)) for a, b in bounds]
+        named = [words[i] for i in ids.tolist()]
+        return [named[a:b] for a, b in pairwise(starts.tolist())]
 
     def times(self, word: bytes) -> Ints:
         """How often a word occurs in each set, shape (n_sets,)."""

@@ -28,6 +28,8 @@ Result = TypeVar("Result")
 AHEAD = 3  # items per process that may be finished and wait for an earlier one
 BETWEEN_COLLECTIONS = 4  # items; work leaves little to collect
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+KEPT = 1 << 30  # bytes: more than is ever needed at once
 
 
 def in_order(
@@ -138,6 +140,7 @@ def _serve(work: Callable[[Any], Any], connection: Connection, parent: int) -> N
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with(parent)
+    _keep_memory()
     gc.freeze()  # what is there stays: nothing to look through, and no page to copy
     gc.disable()
     for number in count(1):
@@ -165,3 +168,11 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)
+
+
+def _keep_memory() -> None:
+    """Have freed memory used again: an item needs as much as the one before."""
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
+    if set_option:
+        set_option(M_MMAP_THRESHOLD, KEPT)
+        set_option(M_TRIM_THRESHOLD, KEPT)

@@ -66,7 +66,17 @@ def test_names_lose_the_case_of_ascii_alone(tmp_path):
     assert properties["\u00c9t\u00c9"] == b"1"
 
 
+SCATTERED = [f"{number * 40_503 % (1 << 24):06x}" for number in range(571_000)]
+"""Distinct words in no order."""
+
 HOSTILE = {
+    "distinct words": " ".join(SCATTERED),
+    "distinct words in capitals": " ".join(SCATTERED).upper(),
+    "distinct words on a line each": "\n".join(SCATTERED),
+    "distinct words that begin alike": " ".join("alike-" + word for word in SCATTERED[:300_000]),
+    "distinct pairs of words": " ".join(word[:3] for word in SCATTERED * 2)[:4_000_000],
+    "opening brackets": "[" * 4_000_000,
+    "blanks": " " * 4_000_000,
     "less-than signs": "<" * 4_000_000,
     "apostrophes": "'" * 4_000_000,
     "bars": "| | |" * 800_000,
@@ -82,12 +92,16 @@ HOSTILE = {
 @pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("chain", ["bayes_train", "ann_train", "trial_run"])
-def test_a_text_of_4_mb_takes_seconds_at_most(tmp_path, shared, chain, text):
-    """The time is in proportion to the text; processor time, of which a busy machine takes none."""
+def test_a_text_of_4_mb_takes_about_a_second(tmp_path, shared, chain, text):
+    """
+    The time is in proportion to the text.
+
+    Processor time, with the start of the program; where others take the caches, twice as much.
+    """
     place = Place(tmp_path)
     for name in ("bayes.db", "two_bayes.db", "main_ann.fann"):
         place.write(f"data/{name}", unpacked(shared / "golden" / "n50" / "data" / name))
     (tmp_path / "trialreport").mkdir()
     place.write("edits.xml", f"<WPEditSet>{edit('1', current=text)}</WPEditSet>")
-    done = place.run(chain, conf=str(shared / "data" / "core-conf"), cpu_seconds=5)
+    done = place.run(chain, conf=str(shared / "data" / "core-conf"), cpu_seconds=4)
     assert (done.returncode, done.stderr) == (0, "")

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbngtrain.engine import word_metrics
+from cbngtrain.engine import first_words, word_metrics
+from cbngtrain.engine.first_words import sorted_and_joined
 from cbngtrain.engine.splitter import Splitter
 from cbngtrain.engine.text import Replacement
 from cbngtrain.engine.text_runs import Runs
+from cbngtrain.engine.vocabulary import MANY, NOTHING, Vocabulary, numbered
 from cbngtrain.engine.word_sets import Splitting, WordSets
 from tests.engine import plain
 
@@ -169,6 +171,53 @@ def test_more_words_than_16_bits_count():
     text = b" ".join(b"%d" % number for number in range(70_000)) + b" 69999 0"
     column = Splitting().of([text, b"69999 69998"], HOW, Runs())
     assert column.dicts() == [_set(text, 1), {b"69999": 1, b"69998": 1}]
+
+
+def test_many_distinct_words_count():
+    """Also where they are numbered by their hashes, and few others afterwards."""
+    words = [b"%x" % (number * 40_503 % (1 << 24)) for number in range(MANY)]
+    text = b" ".join([*words, *words[:9]])
+    ours, theirs = (Splitting().of([each], HOW, Runs()) for each in (text, b"0 x"))
+    assert ours.dicts() == [_set(text, 1)]
+    assert theirs.minus(ours).dicts() == [_difference(_set(b"0 x", 1), _set(text, 1))]
+    assert ours.changed(CHANGES["word by word"]).times(b"0").tolist() == [2]
+
+
+class _Alike(bytes):
+    """Bytes that all have one hash."""
+
+    def __hash__(self) -> int:
+        return 7
+
+
+@given(st.lists(texts), st.lists(texts))
+def test_words_are_numbered_as_they_are_met(first, then):
+    """By their hashes as by a dictionary, and the numbers that are given stay."""
+    words = [b"", *first, *then]
+    places = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    found = numbered(words)
+    assert found
+    assert found[0].tolist() == [places[word] for word in words]
+    assert found[1] == list(places)
+
+
+def test_words_of_one_hash_are_told_apart():
+    """They are not numbered by their hashes."""
+    assert numbered([_Alike(b"a"), _Alike(b"b")]) is None
+    vocabulary = Vocabulary()
+    assert vocabulary.ids([_Alike(b"a"), _Alike(b"b"), _Alike(b"a")]).tolist() == [0, 1, 0]
+    assert (vocabulary.id(_Alike(b"b")), vocabulary.id(_Alike(b"c"))) == (1, NOTHING)
+
+
+beginnings = st.sampled_from([b"", b"\0", b"begins as", b"begins a"])
+
+
+@given(st.sets(st.builds(bytes.__add__, beginnings, texts)), st.sampled_from([b"\n", b"\n0 "]))
+def test_words_in_byte_order(words, separator):
+    """Also of so many that their bytes are ordered, not the words."""
+    more = [*words, *(b"%d" % number for number in range(first_words.MANY))]
+    assert sorted_and_joined(list(words), separator) == separator.join(sorted(words))
+    assert sorted_and_joined(more, separator) == separator.join(sorted(more))
 
 
 counts = st.dictionaries(
