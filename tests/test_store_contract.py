@@ -304,6 +304,7 @@ class TestInstances:
             store.publish(lacking)
         assert caught.value.digest == NOWHERE
         assert store.latest(published.target) is None
+        assert store.names(published.target) == []
 
     def test_not_whole(self, store, behind, instance):
         """The latest counts only while every file that it has is here."""
