@@ -6,6 +6,7 @@ digest; a registry that wants a token says in its 401 where anybody gets one.
 """
 
 import hashlib
+import json
 import logging
 import re
 import time
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 TRIES = 4
 TIMEOUT = (10, 30)  # seconds to connect, and between two bytes
-LARGEST = 4 << 20  # bytes of a manifest: what registries must take at least, by the specification
+LARGEST = 4 << 20  # bytes read of a manifest: registries need take no more, by the specification
 
 _MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",
@@ -90,21 +91,17 @@ class Registry:
         # As every client does, only a registry of this machine is spoken to without TLS.
         scheme = "http" if _LOOPBACK.fullmatch(image.registry) else "https"
         url = f"{scheme}://{image.registry}/v2/{image.name}/manifests/{image.tag}"
-        answer = self._ask("HEAD", url, image, {})
+        answer, _ = self._ask("HEAD", url, image, {})
         headers = {}
         if answer.status_code == 401:
             headers = self._bearer(answer, image)
-            answer = self._ask("HEAD", url, image, headers)
+            answer, _ = self._ask("HEAD", url, image, headers)
         told = _checked(answer, image).headers.get("Docker-Content-Digest", "")
         if _DIGEST.fullmatch(told):
             return told
-        return self._digest_of_body(_checked(self._ask("GET", url, image, headers), image), image)
-
-    def _digest_of_body(self, answer: requests.Response, image: Image) -> str:
-        """Return the digest of a manifest whose registry does not tell it."""
-        if len(answer.content) > LARGEST:
-            raise DispatchError(f"{image}: its registry's manifest is no manifest, it is too large")
-        return f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
+        answer, manifest = self._ask("GET", url, image, headers)
+        _checked(answer, image)
+        return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
 
     def _bearer(self, refusal: requests.Response, image: Image) -> dict[str, str]:
         """Return the header with the token that the *refusal* says anybody may have."""
@@ -115,9 +112,10 @@ class Registry:
         if not challenge.lower().startswith("bearer ") or not realm or not is_safe:
             raise DispatchError(f"{image}: its registry wants a password; make the image public")
         query = {name: parameters[name] for name in ("service", "scope") if name in parameters}
-        answer = self._ask("GET", realm, image, {"Accept": "application/json"}, query)
+        answer, body = self._ask("GET", realm, image, {"Accept": "application/json"}, query)
+        _checked(answer, image)
         try:
-            told = _checked(answer, image).json()
+            told = json.loads(body)
             token = told.get("token") or told["access_token"]
         except (ValueError, KeyError, AttributeError) as error:
             raise DispatchError(f"{image}: {urlsplit(realm).netloc} gives no token") from error
@@ -130,8 +128,8 @@ class Registry:
         image: Image,
         headers: dict[str, str],
         query: dict[str, str] | None = None,
-    ) -> requests.Response:
-        """Return the answer, trying again while the registry is away. Raises DispatchError."""
+    ) -> tuple[requests.Response, bytes]:
+        """Return the answer and its body, trying again while the registry is away."""
         problem = ""
         for attempt in range(TRIES):
             if attempt:
@@ -140,8 +138,9 @@ class Registry:
             try:
                 answer = self._session.request(
                     method, url, headers=headers, params=query, timeout=TIMEOUT,
-                    allow_redirects=True,
+                    allow_redirects=True, stream=True,
                 )  # fmt: skip
+                body = _body(answer, image)
             except requests.exceptions.SSLError as error:
                 raise DispatchError(
                     f"{image}: the certificate of {urlsplit(url).netloc} is not to be trusted: "
@@ -151,9 +150,23 @@ class Registry:
                 problem = f"{urlsplit(url).netloc} cannot be asked: {error}"
                 continue
             if answer.status_code not in _AWAY:
-                return answer
+                return answer, body
             problem = f"{urlsplit(url).netloc} answers {answer.status_code} {answer.reason}"
         raise DispatchError(f"{image}: {problem}; pin it with @sha256:…, or try again later")
+
+
+def _body(answer: requests.Response, image: Image) -> bytes:
+    """Return the body of *answer*. Raises DispatchError, when so much came, if it is too large."""
+    body = b""
+    with answer:
+        for piece in answer.iter_content(1 << 16):
+            body += piece
+            if len(body) > LARGEST:
+                raise DispatchError(
+                    f"{image}: {urlsplit(answer.url).netloc} sends more than {LARGEST >> 20} MB "
+                    "where a manifest, or a token, is asked for"
+                )
+    return body
 
 
 def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -1,6 +1,7 @@
 """What a tag stands for: a real registry, and odd answers."""
 
 import hashlib
+import io
 import json
 import logging
 import shutil
@@ -16,7 +17,7 @@ import pytest
 import requests
 import requests_mock
 
-from cbngtrain.dispatch.registry import Registry, resolved
+from cbngtrain.dispatch.registry import LARGEST, Registry, resolved
 from cbngtrain.errors import DispatchError
 from cbngtrain.image import Image
 from cbngtrain.store import DirectoryStore
@@ -248,12 +249,38 @@ def test_registry_that_comes_back_is_enough(harbor: requests_mock.Mocker, regist
     assert registry.digest(CORE) == SHA
 
 
-def test_manifest_without_end_is_refused(harbor: requests_mock.Mocker, registry: Registry):
-    """What is larger than manifests may be is none."""
-    harbor.head(URL)
-    harbor.get(URL, content=b"x" * (5 << 20))
+class Endless(io.RawIOBase):
+    """A body without end, and how much of it was read."""
 
-    assert "too large" in refusal(registry)
+    came = 0
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill *buffer*."""
+        self.came += len(buffer)
+        return len(buffer)
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+
+def test_manifest_without_end_is_refused(harbor: requests_mock.Mocker, registry: Registry):
+    """What is larger than manifests may be is none, and is not read any further."""
+    harbor.head(URL)
+    harbor.get(URL, body=(body := Endless()))
+
+    assert "harbor.example sends more than 4 MB" in refusal(registry)
+    assert LARGEST < body.came < 2 * LARGEST
+
+
+def test_token_without_end_is_refused(harbor: requests_mock.Mocker, registry: Registry):
+    """Who gives tokens is believed no more than the registry."""
+    challenge = f'Bearer realm="{HARBOR}/token"'
+    harbor.head(URL, status_code=401, headers={"WWW-Authenticate": challenge})
+    harbor.get(f"{HARBOR}/token", body=(body := Endless()))
+
+    assert "harbor.example sends more than 4 MB" in refusal(registry)
+    assert body.came < 2 * LARGEST
 
 
 # What is remembered
