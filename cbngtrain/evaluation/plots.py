@@ -26,7 +26,7 @@ from cbngtrain.evaluation.intervals import wilson
 from cbngtrain.evaluation.measures import calibration
 from cbngtrain.evaluation.options import LIVE_THRESHOLD, RATES
 
-BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
+BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#767676"
 
 STROKES = ("-", (0, (5, 1.5)))  # of the first network and the second
 SPARSE = ((0, (1.5, 1.2)), (0, (5, 1.5, 1, 1.5)))  # of the same, where each has a second line

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib import image
 from cbngtrain.evaluation import curves, measures
 from cbngtrain.evaluation.curves import Mark, Network, marks
 from cbngtrain.evaluation.measures import tally_of
-from cbngtrain.evaluation.plots import PLOTS, Scene, draw
+from cbngtrain.evaluation.plots import BLUE, GREY, PLOTS, VERMILLION, Scene, draw
 from tests.conftest import ROOT
 from tests.evaluation.test_report import DEGENERATE, files
 from tests.evaluation.trials import drawn, trial, trials, written
@@ -72,6 +73,59 @@ def test_colours_are_told_apart_by_all(plots: dict[str, bytes], name: str):
     greys = {colour for colour in colours if colour[1:3] == colour[3:5] == colour[5:7]}
 
     assert colours - greys <= OKABE_ITO
+
+
+SEEN = {  # linear red, green, blue, as they are seen: Machado, Oliveira and Fernandes 2009, table 1
+    "by most": np.eye(3),
+    "without red cones": np.array(
+        [[0.152286, 1.052583, -0.204868],
+         [0.114503, 0.786281, 0.099216],
+         [-0.003882, -0.048116, 1.051998]]
+    ),
+    "without green cones": np.array(
+        [[0.367322, 0.860646, -0.227968],
+         [0.280085, 0.672501, 0.047413],
+         [-0.011820, 0.042940, 0.968881]]
+    ),
+    "without blue cones": np.array(
+        [[1.255528, -0.076749, -0.178779],
+         [-0.078411, 0.930809, 0.147602],
+         [0.004733, 0.691367, 0.303900]]
+    ),
+}  # fmt: skip
+XYZ = np.array(  # of linear sRGB, each row by that of white (D65)
+    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+) / [[0.9505], [1.0], [1.089]]
+
+
+def linear(colour: str) -> np.ndarray:
+    """Linear red, green and blue of a colour such as #0072B2, in [0, 1]."""
+    parts = np.frombuffer(bytes.fromhex(colour[1:]), np.uint8) / 255
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def lab(colour: str, seen: np.ndarray) -> np.ndarray:
+    """CIE's L*, a* and b* of a colour as it is seen."""
+    parts = XYZ @ np.clip(seen @ linear(colour), 0, 1)
+    x, y, z = np.where(parts > 216 / 24389, np.cbrt(parts), (24389 / 27 * parts + 16) / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("who", SEEN)
+@pytest.mark.parametrize("pair", list(combinations((BLUE, VERMILLION, GREY, "#FFFFFF"), 2)))
+def test_colours_are_far_apart_however_they_are_seen(pair: tuple[str, str], who: str):
+    """No two colours of a plot, nor one and the paper, are nearer than 20 (CIE 1976)."""
+    one, other = (lab(colour, SEEN[who]) for colour in pair)
+
+    assert np.linalg.norm(one - other) > 20
+
+
+@pytest.mark.parametrize("colour", [BLUE, VERMILLION, GREY])
+def test_lines_stand_out_from_the_paper(colour: str):
+    """Contrast is 3 : 1 at least, as WCAG 1.4.11 asks for what is drawn."""
+    luminance = np.array([0.2126, 0.7152, 0.0722]) @ linear(colour)
+
+    assert 1.05 / (luminance + 0.05) >= 3
 
 
 @pytest.mark.parametrize("name", PLOTS)
