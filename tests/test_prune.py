@@ -187,8 +187,9 @@ def test_instance_that_is_unpinned_meanwhile_is_never_half_gone(tmp_path: Path):
     assert len(prune(store, NOTHING_ELSE).goes.folders) == 1
 
 
-def test_record_found_meanwhile_keeps_its_blobs(tmp_path: Path):
-    """A build that finds a record while it is to be pruned keeps it, whole."""
+@pytest.mark.parametrize("behind", [0, 600], ids=["", "by a clock that is behind"])
+def test_record_found_meanwhile_keeps_its_blobs(tmp_path: Path, behind: int):
+    """A build that finds a record while it is to be pruned keeps it whole; clocks differ."""
     store = Meddling(tmp_path / "store")
     digest = add(store, "x")
     record = Record(fingerprint_of({"a": 1}), (Artifact("a", digest, digest, 1),), None, {"a": 1})
@@ -201,6 +202,8 @@ def test_record_found_meanwhile_keeps_its_blobs(tmp_path: Path):
         looked.append(1)
         if len(looked) > 2:  # it was read twice, to decide
             assert build.find(record.fingerprint)
+            for path in (build.record_path(record.fingerprint), build.path(digest)):
+                os.utime(path, (time.time() - behind, time.time() - behind))
 
     store.meddle = find
     assert prune(store, RULES).goes.records == ()
