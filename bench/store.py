@@ -391,9 +391,9 @@ def _report(
         print(_row(name, speeds, theirs[name]))
     for server, pid in zip(servers, pids, strict=True):
         cost, own = cost_of_gets(server, pid, _head("GET", server.get(small)))
-        print(
-            f"processor time of a 4 KB GET: {server.name} {cost:.0f} µs, this client {own:.0f} µs"
-        )
+        idle = (os.cpu_count() or 1) * 1e6 / (cost + own)
+        print(f"processor time of a 4 KB GET: {server.name} {cost:.0f} µs, this client {own:.0f} "
+              f"µs; with nothing else to do these cores would answer {idle:.0f}/s")  # fmt: skip
     print(f"memory of a worker: {before:.0f} MB before, {memory(pids[0]):.0f} MB at most")
     bare, synced = cost_of_syncing(bench.store, bench.large)
     print(f"200 MB hashed and stored as the service does: {bare:.2f} s without fsync, "
