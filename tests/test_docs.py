@@ -249,6 +249,7 @@ def test_every_command_is_run(page: Path):
     text = page.read_text(encoding="utf-8")
     blocks = re.split(r"(?m)^```", text)
 
+    assert beginning(page) in {"", "checkout", "built", "clone", "toolforge", "cluster"}
     assert ("```console" in text) == bool(beginning(page))
     assert not any(block.startswith(("sh\n", "bash\n", "shell\n")) for block in blocks)
     assert not re.search(r"(?m)^ {4}", "".join(blocks[::2])), "a block that is not fenced"
