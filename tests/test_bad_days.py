@@ -91,6 +91,17 @@ def test_rotten_source_is_downloaded_again(built: Site):
     assert built.calls == ["bayes_train"]
 
 
+def test_killed_step_has_failed_whatever_it_left(site: Site):
+    """A step that a signal ended has no record, though all its files are there and well-formed."""
+    site.behave(create_ann={"signal": 9})
+
+    ended = site.run("ann:alpha")
+
+    assert ended.status == 10, ended
+    assert "FAILED ann:alpha failed with signal 9 (SIGKILL)" in ended.out
+    assert site.run("cbng-trainer", "why", "alpha/ann").out.startswith("ann:alpha: will be built")
+
+
 def test_failed_step_is_tried_again_by_the_next_build(site: Site):
     """A failure is not remembered: the next doit goes on from what was finished."""
     site.behave(create_ann={"exit": 3})
