@@ -107,6 +107,8 @@ def test_verify_finds_and_repairs(trainer, built: Site):
     repaired = json.loads(trainer(built, "verify", "--repair", "--json").out)
     by_kind = {damage["kind"]: damage["is_repaired"] for damage in repaired["damages"]}
     assert by_kind == {"blob": True, "record": True, "instance": False}
+    left = json.loads(trainer(built, "verify", "--json").out)
+    assert {damage["kind"] for damage in left["damages"]} == {"instance"}
     built.forget_calls()
     assert built.run().status == 0
     assert built.calls == ["create_ann"]
