@@ -1,12 +1,14 @@
 """``cbng-trainer prune``, ``verify``, ``audit``, ``pin``: what they say, and how they end."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from cbngtrain.cli import main
 from cbngtrain.step import Digest
 from cbngtrain.store import DirectoryStore
+from cbngtrain.verify import verify
 from tests.conftest import Ended, Site, edits
 from tests.test_prune import age
 from tests.test_store_contract import spoil
@@ -129,6 +131,36 @@ def test_verify_finds_what_else_is_wrong(trainer, built: Site):
     assert "dangles: its log" in told
     assert "is malformed" in told
     assert "DAMAGED alias Beta/production: leads to '2020-01-01 00:00:00'" in told
+
+
+class Healing(DirectoryStore):
+    """A store in which somebody stores a blob anew after it was read, before it is taken out."""
+
+    def __init__(self, root: Path, right: Path) -> None:
+        super().__init__(root)
+        self.right, self.asked = right, 0
+
+    def path(self, digest: Digest) -> Path:
+        """Where the blob is: asked once to read it, and once to take it out."""
+        self.asked += 1
+        if self.asked == 2:
+            self.add(self.right)
+        return super().path(digest)
+
+
+def test_repair_leaves_a_blob_that_was_healed_meanwhile(tmp_path: Path):
+    """What is taken out is read again first: it may be another than was found rotten."""
+    right = tmp_path / "right"
+    right.write_text("the right bytes", encoding="utf-8")
+    store = Healing(tmp_path / "store", right)
+    digest = store.add(right)
+    spoil(DirectoryStore(store.root).path(digest), b"rotten")
+
+    verify(store, repair=True)
+
+    assert store.asked == 2
+    store.fetch(digest, tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_text(encoding="utf-8") == "the right bytes"
 
 
 @pytest.mark.slow
