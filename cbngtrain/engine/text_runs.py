@@ -27,8 +27,8 @@ class Runs:
 
     def joined(self, vocabulary: Vocabulary, keys: Sequence[Ints]) -> list[bytes]:
         """The runs of the words that have these ids."""
-        words = vocabulary.words
-        each = [[words[number] for number in key.tolist()] for key in keys]
+        word = vocabulary.words.__getitem__
+        each = (map(word, key.tolist()) for key in keys)
         return list(map(self.separator.join, zip(*each, strict=True)))
 
 

@@ -72,6 +72,8 @@ class Vocabulary:
 
     def id(self, word: bytes) -> int:
         """The id of a word; `NOTHING` if it was never met."""
+        if len(self._ids) > len(self._words):  # all words, and what is none
+            return self._ids.get(word, NOTHING)
         alike = np.flatnonzero(self.column(_hashes) == hash(word)).tolist()
         return next((number for number in alike if self.words[number] == word), NOTHING)
 
@@ -117,8 +119,10 @@ class _Changing:
 
 def _are_many(words: Sequence[bytes]) -> bool:
     """Whether so many of the words are distinct that a `dict` of them is slow."""
+    if len(words) < MANY:
+        return False
     some = words[:: MANY // FEW]
-    return len(words) >= MANY and len(set(some)) > len(some) // 2
+    return len(set(some)) > len(some) // 2
 
 
 def numbered(words: list[bytes]) -> tuple[Ints, list[bytes]] | None:
@@ -129,6 +133,8 @@ def numbered(words: list[bytes]) -> tuple[Ints, list[bytes]] | None:
     each of whose steps waits for another part of the memory. None if two words share a hash.
     """
     order, is_first = together(_hashes(words).view(np.uint64))
+    if is_first.all():
+        return np.arange(len(words)), words
     firsts = order[is_first]
     is_new = np.zeros(len(words), np.bool_)
     is_new[firsts] = True

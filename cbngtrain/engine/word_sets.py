@@ -71,8 +71,7 @@ class WordSets:
     def names(self) -> list[list[bytes]]:
         """The words of each set."""
         starts, ids, _ = self.counts  # before the vocabulary is asked: to count adds words to it
-        words = self.vocabulary.words
-        named = [words[i] for i in ids.tolist()]
+        named = list(map(self.vocabulary.words.__getitem__, ids.tolist()))
         return [named[a:b] for a, b in pairwise(starts.tolist())]
 
     def times(self, word: bytes) -> Ints:
