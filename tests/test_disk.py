@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cbngtrain.errors import StoreError
 from cbngtrain.step import Artifact, Digest, Record, fingerprint_of
 from cbngtrain.store import DirectoryStore, Instance
 
@@ -82,6 +83,26 @@ def test_head_lasts_before_it_has_its_name(store: DirectoryStore, done: Done):
     store.set_head("any", {"edit_set": TARGET})
 
     check_order(done, store.root / "heads" / "any.json")
+
+
+@pytest.mark.parametrize(
+    ("folder", "keep"),
+    [
+        ("heads", lambda store: store.set_head("any", {})),
+        ("builds", lambda store: store.keep_build("any", {})),
+        ("ac", lambda store: store.keep(Record(fingerprint_of({}), (), None, {}))),
+    ],
+    ids=["head", "build", "record"],
+)
+def test_what_cannot_be_kept_is_told(
+    store: DirectoryStore, folder: str, keep: Callable[[DirectoryStore], object]
+):
+    """Nobody takes for kept what the disk refused."""
+    store.root.mkdir()
+    (store.root / folder).write_text("in the way")
+
+    with pytest.raises(StoreError, match=r"(any|[0-9a-f]{64}) cannot be kept: File exists"):
+        keep(store)
 
 
 def test_what_is_replaced_is_not_written_in_place(store: DirectoryStore):
