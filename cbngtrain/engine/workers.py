@@ -29,7 +29,7 @@ AHEAD = 3  # items per process that may be finished and wait for an earlier one
 BETWEEN_COLLECTIONS = 4  # items; work leaves little to collect
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-KEPT = 1 << 30  # bytes: more than is ever needed at once
+KEPT = 1 << 25  # bytes: the largest threshold that every glibc takes
 
 
 def in_order(
