@@ -34,6 +34,7 @@ def test_compare_two_instances(built: Site):
     assert result["comparisons"][0]["names"] == {"new": second, "reference": first}
 
 
+@pytest.mark.slow
 def test_compare_across_edit_sets_without_a_common_edit(built: Site):
     """There is nothing to compare, and it is said; exit status 11."""
     ended = built.run("cbng-trainer", "compare", "alpha", "beta", env=REAL)

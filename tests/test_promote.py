@@ -208,6 +208,7 @@ def test_first_network_is_held_and_said_why(built: Site):
     assert in_production(built) is None
 
 
+@pytest.mark.slow
 def test_promote_by_the_gate(built: Site):
     """A dry run changes nothing; then it moves; the second time it is there already."""
     built.run(env={"CBNG_SEED": "2"})

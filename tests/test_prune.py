@@ -303,6 +303,7 @@ def test_prune_beside_a_running_build(site: Site):
     assert site.calls == []
 
 
+@pytest.mark.slow
 def test_pruned_store_builds_nothing_anew(built: Site):
     """After pruning a build in an empty directory finds everything."""
     age(built.base / "store", 400)

@@ -186,7 +186,8 @@ class TestDumps:
 class TestTrial:
     """How hard the sample is, with the engine and its own configuration."""
 
-    @pytest.mark.parametrize("training", [TRAINING, pytest.param(REPORTED, marks=pytest.mark.slow)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("training", [TRAINING, REPORTED])
     def test_is_not_perfect(self, tmp_path: Path, training: int):
         """The trial's area under the ROC curve is between 0.85 and 0.99."""
         (tmp_path / "data").mkdir()

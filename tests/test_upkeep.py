@@ -57,6 +57,7 @@ def test_they_work_where_the_store_is(trainer, site: Site, words: list[str]):
     assert "there is no store" in none.out
 
 
+@pytest.mark.slow
 def test_prune_says_what_and_why(trainer, built: Site):
     """A dry run, a pin, and what went in the end, for people and for programs."""
     age(built.base / "store", 30)
@@ -181,6 +182,7 @@ def test_audit_builds_twice(built: Site):
     assert sorted(p for p in (built.base / "store").rglob("*") if p.is_file()) == before
 
 
+@pytest.mark.slow
 def test_audit_tells_what_disagrees(built: Site):
     """A step that never makes the same twice, and one that fails, end with status 10."""
     core = (built.core / "create_ann").read_text(encoding="utf-8")

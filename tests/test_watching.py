@@ -71,6 +71,7 @@ def test_build_and_no_op_leave_summaries(built: Site):
     assert "is complete" in page
 
 
+@pytest.mark.slow
 def test_failure_is_told_with_its_log_and_how_often(site: Site):
     """A build that failed twice in a row for the same reason is visible on ``/``."""
     site.behave(create_ann={"exit": 7})

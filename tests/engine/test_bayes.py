@@ -36,6 +36,7 @@ def edits(good: int, bad: int) -> WordCounts:
     return {EDIT_TOTALS: (good, bad)}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(words=st.dictionaries(keys, counts, max_size=60), totals=counts)
 def test_round_trip(words: WordCounts, totals: tuple[int, int]) -> None:

@@ -175,6 +175,7 @@ class TestChains:
         assert (tmp_path / "data" / "main_bayes_train.dat").stat().st_size > 0
 
 
+@pytest.mark.slow
 class TestInputs:
     """The network's first layer."""
 

@@ -70,6 +70,7 @@ def _check(pattern: str, flags: str, text: bytes) -> None:
     assert compiled.removed(text) == kept + text[end:]
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(nested, st.sampled_from(["E", "EN"]), some_texts)
 def test_extended_expressions(pattern, flags, text):
@@ -77,6 +78,7 @@ def test_extended_expressions(pattern, flags, text):
     _check(pattern, flags, text)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(unescaped, st.sampled_from(["EI", "EIN"]), some_texts)
 def test_extended_expressions_in_any_case(pattern, flags, text):
