@@ -32,6 +32,7 @@ from cbngtrain.dispatch.pods import PodDispatcher
 from cbngtrain.dispatch.programs import Images
 from cbngtrain.dispatch.slots import longest_chains
 from cbngtrain.plan import EditSet, Plan, Programs, plan
+from cbngtrain.recipes import RECIPES
 from cbngtrain.settings import Settings
 from cbngtrain.step import (
     Artifact,
@@ -215,6 +216,7 @@ def main() -> int:
 def overhead(steps: int) -> None:
     """Print the seconds from a step's dispatch to its record, beyond its command's own."""
     command = 2.0
+    cpu = min(recipe.resources.cpu for recipe in RECIPES)
     script = f"sleep {command}; echo '# a table' > data/out.txt"
     found = []
     with real_cluster() as real, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -227,13 +229,14 @@ def overhead(steps: int) -> None:
         for number in range(steps + 1):
             scene = Scene(real, service, releases, path, f"bench-{os.getpid()}-{number}")
             began = time.monotonic()
-            scene.run(script)
+            scene.run(script, scene.step(cpu=cpu))
             found.append(time.monotonic() - began - command)
         os.chdir("/")
     first, *rest = found
     print(
-        f"overhead per step: median {statistics.median(rest):.2f} s, {min(rest):.2f} to "
-        f"{max(rest):.2f} s in {steps} steps; the first, with the client's start, {first:.2f} s"
+        f"overhead per step, {cpu} CPU each: median {statistics.median(rest):.2f} s, "
+        f"{min(rest):.2f} to {max(rest):.2f} s in {steps} steps; "
+        f"the first, with the client's start, {first:.2f} s"
     )
 
 
