@@ -129,7 +129,12 @@ class Registry:
         headers: dict[str, str],
         query: dict[str, str] | None = None,
     ) -> tuple[requests.Response, bytes]:
-        """Return the answer and its body, trying again while the registry is away."""
+        """
+        Return the answer and its body, trying again while the registry is away.
+
+        Raises:
+            DispatchError: It stays away, its certificate is none, or it sends too much.
+        """
         problem = ""
         for attempt in range(TRIES):
             if attempt:
