@@ -45,6 +45,17 @@ class Both:
         else:
             pytest.skip("the API server of this cluster is not ours to restart")
 
+    def wait_for_quota(self) -> None:
+        """Return once the quota counts the pods that there are: it lags behind those that went."""
+
+        def is_settled() -> bool:
+            (quota,) = self.cluster.quotas()
+            pods, _ = self.cluster.pods("")
+            going_on = [pod for pod in pods if pod["status"]["phase"] in {"Pending", "Running"}]
+            return int(quota["status"]["used"]["pods"]) == len(going_on)
+
+        wait_until(is_settled, 120)
+
     def pod(self, script: str = "echo hello", **labels: str) -> Json:
         """A pod that is not made yet."""
         name = f"cbng-both-{secrets.token_hex(6)}"
@@ -105,7 +116,6 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Both]:
     for name in made.names:
         if pod := made.cluster.pod(name):
             made.cluster.delete(pod)
-    # A pod that is going still counts in the quota, which another test uses up.
     wait_until(lambda: not any(made.cluster.pod(name) for name in made.names), 120)
 
 
@@ -217,6 +227,8 @@ def test_both_refuse_beyond_the_quota(both: Both):
     """403, told apart from other refusals by its words."""
     if both.fake:
         both.fake.quota = {"pods": "10", "limits.memory": "8192Mi"}
+    else:
+        both.wait_for_quota()
     pods = [both.pod("sleep 60") for _ in range(3)]
     for pod in pods:
         pod["spec"]["containers"][0]["resources"]["limits"]["memory"] = "4096Mi"
