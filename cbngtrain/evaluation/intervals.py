@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from statistics import NormalDist
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, Self
 
 import numpy as np
@@ -155,9 +155,10 @@ def measured(
     """
     numbered = enumerate(drawn)
     turn = Lock()
+    is_over = Event()
 
     def work() -> None:
-        while True:
+        while not is_over.is_set():
             with turn:
                 if (drawing := next(numbered, None)) is None:
                     return
@@ -166,8 +167,11 @@ def measured(
 
     processors = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(processors) as pool:
-        for worker in [pool.submit(work) for _ in range(processors)]:
-            worker.result()
+        try:
+            for worker in [pool.submit(work) for _ in range(processors)]:
+                worker.result()
+        finally:
+            is_over.set()  # after Ctrl-C, which only this thread is told of, nobody draws on
     return found
 
 

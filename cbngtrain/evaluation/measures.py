@@ -246,7 +246,7 @@ class Bin:
 
 def calibration(edits: Tally, n_bins: int = N_BINS) -> list[Bin]:
     """Return *n_bins* bins of equal width over [0, 1]; a score on an edge is the lower bin's."""
-    edges = np.linspace(0, 1, n_bins + 1)
+    edges = np.arange(n_bins + 1) / n_bins  # as they are written: 0.3, not 0.30000000000000004
     where = np.searchsorted(edges[1:-1], edits.scores)  # (n_levels,)
     number = edits.vandalism + edits.constructive
     totals = np.bincount(where, number, n_bins)

@@ -19,6 +19,7 @@ has changed since and with the hour: treat it as an order of magnitude, and set 
 
 BOOTSTRAP = 2000  # samples
 FEWEST_SAMPLES = 100  # fewer leave two to each side of a 95 % interval
+MOST_SAMPLES = 1_000_000  # they are kept: 88 MB, 11 figures of each
 
 HEADLINE_RATE = 0.001  # the false positive rate in production (issue 6)
 RATES = (0.01, 0.005, 0.0025, 0.001, 0.0001)  # false positive rates that people decide on
@@ -53,8 +54,8 @@ class Options:
         """Return those among *arguments*. Raises EvaluationError for one that is out of range."""
         if not 0 < arguments.share < 1:
             raise EvaluationError(f"--share: {arguments.share} is not between 0 and 1")
-        if arguments.bootstrap < FEWEST_SAMPLES:
-            raise EvaluationError(f"--bootstrap: take at least {FEWEST_SAMPLES} samples")
+        if not FEWEST_SAMPLES <= arguments.bootstrap <= MOST_SAMPLES:
+            raise EvaluationError(f"--bootstrap: take {FEWEST_SAMPLES} to {MOST_SAMPLES:,} samples")
         if arguments.seed < 0:
             raise EvaluationError(f"--seed: {arguments.seed} is negative")
         if not arguments.out and not arguments.table and not arguments.json:

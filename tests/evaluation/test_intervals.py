@@ -1,6 +1,10 @@
 """Intervals against scipy, by hand and by simulation."""
 
+import signal
+import threading
+from itertools import chain, repeat
 from statistics import NormalDist
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from cbngtrain.evaluation.intervals import (
     Figure,
     bootstrap,
     draws,
+    measured,
     percentiles,
     recall_in_samples,
     recounted,
@@ -22,7 +27,7 @@ from cbngtrain.evaluation.intervals import (
     wilson,
 )
 from cbngtrain.evaluation.measures import Tally, tally_of
-from cbngtrain.evaluation.scores import Trial
+from cbngtrain.evaluation.scores import Floats, Trial
 from tests.evaluation.trials import drawn, trial, trials
 
 SAMPLES = 300
@@ -220,3 +225,17 @@ def _interval_at(edits: Tally, rate: float) -> tuple[float, float]:
     assert found.low is not None
     assert found.high is not None
     return found.low, found.high
+
+
+def test_ctrl_c_ends_the_drawing_of_samples():
+    """On all processors, though there is no end of it in sight."""
+    nothing = np.zeros(1, np.int32)
+    main = threading.main_thread().ident or 0
+    pressed = chain(repeat(0, 1000), [signal.SIGINT], repeat(0))  # 0 is sent to nobody
+
+    def row(_bad: object, _good: object) -> list[float]:
+        signal.pthread_kill(main, next(pressed))
+        return [0.0]
+
+    with pytest.raises(KeyboardInterrupt):
+        measured(repeat((nothing, nothing)), row, cast("Floats", {}))

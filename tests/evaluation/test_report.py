@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -191,7 +193,14 @@ def test_a_table_of_nothing_is_printed_too(tmp_path: Path, capsys):
             ["--details", "good.txt", "--table", "--share", "1"], "--share: 1.0", id="share"
         ),
         pytest.param(
-            ["--details", "good.txt", "--table", "--bootstrap", "9"], "at least 100", id="bootstrap"
+            ["--details", "good.txt", "--table", "--bootstrap", "9"],
+            "take 100 to",
+            id="few samples",
+        ),
+        pytest.param(
+            ["--details", "good.txt", "--table", "--bootstrap", "9" * 20],
+            "to 1,000,000 samples",
+            id="samples without end",
         ),
         pytest.param(
             ["--details", "good.txt", "--table", "--overlap", "9"], "--overlap: ", id="overlap"
@@ -267,3 +276,49 @@ def test_confusion_is_that_of_the_core(tmp_path: Path, name: str):
     found += [confusion["false_positives"], confusion["true_positives"]]
     pattern = r"(\d+) (?:Edits|vandalism,|legit) |(?:False|Correct) positives: (\d+)"
     assert [int(a or b) for a, b in re.findall(pattern, told)] == found
+
+
+def _report(details: Path, *args: str, stdout: Any = subprocess.PIPE) -> "subprocess.Popen[bytes]":
+    """Return the program at work on *details*, told *args*."""
+    command = [sys.executable, "-m", "cbngtrain.evaluation", "report", "--details", str(details)]
+    return subprocess.Popen([*command, *args], stdout=stdout, stderr=subprocess.PIPE)
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path):
+    """``report … --table | head -1`` ends quietly."""
+    details = written(drawn(300, 300), tmp_path / "details.txt")
+    with _report(details, "--table") as made:
+        assert made.stdout is not None
+        made.stdout.close()
+
+        assert (made.stderr and made.stderr.read(), made.wait()) == (b"", 0)
+
+
+def test_a_closed_output_is_no_failure(tmp_path: Path):
+    """``report … >``report … --out DIR >&-`` leaves its files.-`` says nothing, as it was told."""
+    details = written(drawn(30, 30), tmp_path / "details.txt")
+    command = f"exec {sys.executable} -m cbngtrain.evaluation report --details {details} --json >&-"
+
+    ended = subprocess.run(["bash", "-c", command], check=False, capture_output=True)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_an_output_that_is_full_is_told(tmp_path: Path):
+    """In one line, with the status of what went wrong."""
+    details = written(drawn(300, 300), tmp_path / "details.txt")
+    with Path("/dev/full").open("wb") as full, _report(details, "--table", stdout=full) as made:
+        told = made.communicate()[1]
+
+    assert (told, made.returncode) == (b"report: output: No space left on device\n", 2)
+
+
+def test_ctrl_c_stops_it_quietly(tmp_path: Path):
+    """Whatever it is at; all of it would take minutes."""
+    details = tmp_path / "details.txt"
+    os.mkfifo(details)
+    with _report(details, "--table", "--bootstrap", "1000000") as made:
+        written(drawn(300, 300), details)
+        made.send_signal(signal.SIGINT)
+
+        assert (made.communicate(timeout=30), made.returncode) == ((b"", b""), 130)
