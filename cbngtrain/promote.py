@@ -20,6 +20,7 @@ from cbngtrain.store import Instance, Store
 log = logging.getLogger(__name__)
 
 METRICS, COMPARISON = "trial/metrics.json", "trial/comparison.json"
+NETWORK = "artifacts/main_ann.fann"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,24 +102,37 @@ def rule_of(settings: Settings) -> Rule:
     )
 
 
-def judged(metrics: Any, comparison: Any, rule: Rule) -> Verdict:
+def judged(metrics: Any, comparison: Any, rule: Rule, running: str = "") -> Verdict:
     """
     Return what the gate says of a network.
 
-    What cannot be found in them, or is no number, holds it.
+    What cannot be found in them, or is no number, holds it. It must not lose beside the first
+    network of the comparison, nor beside the one in production.
 
     Args:
         metrics: What ``metrics.json`` holds; None where there is none.
         comparison: What ``comparison.json`` holds; None where there is none.
         rule: What it must show.
+        running: The sha256 of the network in production; empty where that is this one or none.
     """
-    first = _first(_get(comparison, "comparisons"))
+    beside = [each for each in _list(_get(comparison, "comparisons")) if isinstance(each, Mapping)]
+    first = beside[0] if beside else None
+    others = [each for each in beside[1:] if running and each.get("network") == running]
+    checks = [_recall(each, rule) for each in (first, *others[:1])]
+    if first and running and not others and first.get("network") != running:
+        checks.append(Check(holds=False, told=_NOT_BESIDE))
     reference = _get(first, "names", "reference")
     return Verdict(
         rule,
-        (_recall(first, rule), _enough(metrics, first, rule), _overlap(metrics, rule)),
+        (*checks, _enough(metrics, first, rule), _overlap(metrics, rule)),
         reference if isinstance(reference, str) else "",
     )
+
+
+_NOT_BESIDE = (
+    "it was not compared with the network in production: the next build compares the latest one, "
+    "cbng-trainer compare any two"
+)
 
 
 def _recall(comparison: Any, rule: Rule) -> Check:
@@ -179,10 +193,9 @@ def _get(value: Any, *path: str) -> Any:
     return value
 
 
-def _first(value: Any) -> Any:
-    """Return the first object of a JSON list, or None."""
-    is_list = isinstance(value, list) and value and isinstance(value[0], Mapping)
-    return value[0] if is_list else None
+def _list(value: Any) -> Sequence[Any]:
+    """Return a JSON list, or an empty one for anything else."""
+    return value if isinstance(value, list) else []
 
 
 def _number(value: Any) -> float | None:
@@ -192,8 +205,7 @@ def _number(value: Any) -> float | None:
 
 def _at(rows: Any, rate: float) -> Any:
     """Return the row of that rate, or None."""
-    listed: Sequence[Any] = rows if isinstance(rows, list) else []
-    return next((row for row in listed if _get(row, "rate") == rate), None)
+    return next((row for row in _list(rows) if _get(row, "rate") == rate), None)
 
 
 # Promoting -------------------------------------------------------------------------------------
@@ -207,7 +219,25 @@ def verdict_on(store: Store, instance: Instance, rule: Rule) -> Verdict:
         StoreError: The store cannot be asked, or a blob of the instance is gone.
     """
     metrics, comparison = (_json(store, instance, path) for path in (METRICS, COMPARISON))
-    return judged(metrics, comparison, rule)
+    return judged(metrics, comparison, rule, running(store, instance))
+
+
+def running(store: Store, instance: Instance) -> str:
+    """
+    Return the sha256 of the network that *instance* would replace in production.
+
+    It is empty where there is none or it is the same; and ``unknown``, with which nothing was
+    compared, where the store does not tell.
+
+    Raises:
+        StoreError: The store cannot be asked.
+    """
+    record = store.production(instance.target)
+    if record is None or record.get("instance") == instance.name:
+        return ""
+    replaced = store.instance(instance.target, str(record.get("instance")))
+    network = replaced.files.get(NETWORK, "") if replaced else ""
+    return "" if network and network == instance.files.get(NETWORK) else network or "unknown"
 
 
 def _json(store: Store, instance: Instance, path: str) -> Any:

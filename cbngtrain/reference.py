@@ -2,8 +2,9 @@
 What a network is compared with: the bot's network in use, and the one published before.
 
 The bot's is three files at an address, asked for in every build like a dump. The one before is
-found in the store: the newest instance of the edit set whose network is another, so that
-publishing a network, once or again, never changes what it is compared with. All goes by content:
+found in the store: the instance in production, else the newest, of those of the edit set whose
+network is another, so that publishing a network, once or again, never changes what it is compared
+with, and a network that the gate held is not what the next one is measured by. All goes by content:
 a comparison knows networks by their digests, not by the names or times of instances.
 """
 
@@ -15,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from cbngtrain.build import (
@@ -230,10 +232,15 @@ def _previous(build: Build, step: Step) -> tuple[Instance, dict[str, Made]] | No
 
 
 def _others(build: Build, slug: str) -> Iterator[tuple[Instance, dict[str, Made]]]:
-    """Yield instances whose network is not the one of now, with their models, newest first."""
+    """
+    Yield instances whose network is not the one of now, with their models.
+
+    That in production comes first, then the newest.
+    """
     target = build.plan.edit_set(slug).name
     now = tuple(_meaning(build, slug, file) for file in MODELS)
-    for name in build.store.names(target)[:FARTHEST]:
+    running = str((build.store.production(target) or {}).get("instance", ""))
+    for name in chain(filter(None, [running]), build.store.names(target)[:FARTHEST]):
         instance = build.store.instance(target, name)
         made = {f"previous/{f}": instance and _made(instance, f"artifacts/{f}") for f in MODELS}
         models = {artifact: each for artifact, each in made.items() if each}

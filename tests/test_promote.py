@@ -1,6 +1,7 @@
 """The gate: promote or hold, and why."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,40 @@ def test_nonsense_holds(metrics: Any, comparison: Any):
     assert json.loads(json.dumps(verdict.to_json()))["answer"] == "hold"
 
 
+RUNNING = "ab" * 32
+
+
+def beside(new: list[float], *others: tuple[str, list[float]]) -> tuple[Any, Any]:
+    """What the evaluation writes of a network beside others, each with its sha256."""
+    ours = trial(new, CONSTRUCTIVE)
+    found = [
+        comparison(paired(ours, trial(theirs, CONSTRUCTIVE)), ("new", network), OPTIONS, network)
+        for network, theirs in others
+    ]
+    return metrics(ours, OPTIONS, 0), document(found, OPTIONS, None)
+
+
+@pytest.mark.parametrize(
+    ("found", "running", "word"),
+    [
+        pytest.param(beside(GOOD, ("bot", BAD)), "", "promote", id="none in production"),
+        pytest.param(beside(GOOD, (RUNNING, BAD)), RUNNING, "promote", id="better than it"),
+        pytest.param(beside(GOOD, ("held", BAD)), RUNNING, "hold", id="better than another"),
+        pytest.param(
+            beside(BAD, ("bot", BAD), (RUNNING, GOOD)), RUNNING, "hold", id="worse than one of two"
+        ),
+        pytest.param(
+            beside(GOOD, ("bot", BAD), (RUNNING, GOOD)), RUNNING, "promote", id="not worse than two"
+        ),
+    ],
+)
+def test_network_must_not_lose_beside_the_one_in_production(
+    found: tuple[Any, Any], running: str, word: str
+):
+    """That another one, which the gate held perhaps, is no better says nothing."""
+    assert judged(*found, RULE, running).word == word
+
+
 # In a store ------------------------------------------------------------------------------------
 
 
@@ -124,10 +159,13 @@ def store(tmp_path: Path) -> DirectoryStore:
     return DirectoryStore(tmp_path / "store")
 
 
-def published(store: DirectoryStore, found: tuple[Any, Any], name: str) -> Instance:
+def published(
+    store: DirectoryStore, found: tuple[Any, Any], name: str, network: str = "network"
+) -> Instance:
     """An instance with these results."""
     files = {}
-    for path, value in zip(("trial/metrics.json", "trial/comparison.json"), found, strict=True):
+    paths = ("trial/metrics.json", "trial/comparison.json", "artifacts/main_ann.fann")
+    for path, value in zip(paths, (*found, network), strict=True):
         if value is not None:
             place = store.root.with_name("value")
             place.write_text(json.dumps(value))
@@ -168,6 +206,30 @@ def test_held_network_is_not_promoted_without_a_reason(store: DirectoryStore):
     record = store.production("A") or {}
     assert (record["instance"], record["why"]) == (bad.name, "the other one is broken")
     assert (record["forced"], record["verdict"]["answer"]) == (True, "hold")
+
+
+def test_network_that_was_not_compared_with_the_one_in_production_is_held(store: DirectoryStore):
+    """It says what to do; the same network in another instance passes."""
+    stands = published(store, told(GOOD, BAD), "2026-01-02 03:04:05")
+    promote(store, stands, verdict_on(store, stands, RULE), "me")
+    same = published(store, told(GOOD, BAD), "2026-01-03 00:00:00")
+    other = published(store, told(GOOD, BAD), "2026-01-04 00:00:00", "another network")
+
+    assert verdict_on(store, same, RULE).promotes
+    assert verdict_on(store, other, RULE).why == (
+        "it was not compared with the network in production: the next build compares the latest "
+        "one, cbng-trainer compare any two"
+    )
+
+
+def test_network_in_production_that_nobody_knows_holds(store: DirectoryStore):
+    """A script's instance has none: nothing says that it is no better."""
+    stands = published(store, told(GOOD, BAD), "2026-01-02 03:04:05")
+    promote(store, stands, verdict_on(store, stands, RULE), "me")
+    other = published(store, told(GOOD, BAD), "2026-01-04 00:00:00", "another network")
+    shutil.rmtree(store.root / "tree" / "A" / stands.name)
+
+    assert not verdict_on(store, other, RULE).promotes
 
 
 def test_lost_report_is_an_error(store: DirectoryStore):

@@ -181,6 +181,18 @@ def test_network_before_is_the_newest_other_one(built: Site):
 
 
 @pytest.mark.slow
+def test_network_in_production_is_the_one_to_be_measured_by(built: Site):
+    """Not one that was published after it, and never put there."""
+    running = network(built)
+    built.run("cbng-trainer", "promote", "alpha", "--force", "--reason", "it is the first")
+    for seed in ("2", "3"):
+        built.run(env={"CBNG_SEED": seed})
+
+    assert compared(built) == [("previous", running)]
+    assert built.run(env={"CBNG_SEED": "3"}).lines == [NOTHING]
+
+
+@pytest.mark.slow
 def test_lost_network_before_gives_way_to_the_one_before_it(built: Site):
     """What is not whole is not compared with; nothing fails."""
     first = network(built)

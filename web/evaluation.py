@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cbngtrain.promote import COMPARISON, METRICS, Rule, judged
+from cbngtrain.promote import COMPARISON, METRICS, Rule, judged, running
 from cbngtrain.store import DirectoryStore, Instance
 
 LARGEST = 16 << 20  # bytes of a file that is looked into
@@ -67,16 +67,16 @@ def evaluation(store: DirectoryStore, instance: Instance | None, rule: Rule) -> 
         return Evaluation()
     files = (instance.files.get(path) for path in (METRICS, COMPARISON))
     metrics, comparison = (store.path(digest) if digest else None for digest in files)
-    return _read(metrics, comparison, rule)
+    return _read(metrics, comparison, rule, running(store, instance))
 
 
 @lru_cache(maxsize=512)
-def _read(metrics: Path | None, comparison: Path | None, rule: Rule) -> Evaluation:
+def _read(metrics: Path | None, comparison: Path | None, rule: Rule, replaced: str) -> Evaluation:
     """Read the blobs, which never change, and keep the little that is shown."""
     measured, compared = _json(metrics), _json(comparison)
     verdict = None
     if isinstance(measured, dict):
-        verdict = judged(measured, compared, rule).to_json()
+        verdict = judged(measured, compared, rule, replaced).to_json()
     beside = compared.get("comparisons") if isinstance(compared, dict) else None
     found = [_try(_comparison, each) for each in _list(beside)]
     return Evaluation(

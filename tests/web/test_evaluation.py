@@ -204,7 +204,7 @@ def test_any_value_may_be_junk(tmp_path, where, junk):
         files[kind] = tmp_path / digest_of(json.dumps(value).encode())
         files[kind].write_text(json.dumps(value))
 
-    found = module._read(files["metrics"], files["comparison"], RULE)
+    found = module._read(files["metrics"], files["comparison"], RULE, "")
 
     value = found.to_json()
     json.dumps(value, allow_nan=False)
