@@ -14,7 +14,7 @@ import os
 import platform
 import re
 import secrets
-import selectors
+import select
 import shutil
 import socket
 import statistics
@@ -185,55 +185,58 @@ def many(server: Server, requests: Sequence[bytes], seconds: float) -> float:
 
     It ends when *seconds* are over or when all *requests* were answered once.
     """
-    selector = selectors.DefaultSelector()
-    lines = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(CLIENTS)]
-    left = iter(requests)
-    for line in lines:
+    poll, left = select.epoll(), iter(requests)
+    clients: dict[int, _Client] = {}
+    for _ in range(CLIENTS):
+        line = socket.create_connection(("127.0.0.1", server.port))
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        selector.register(line, selectors.EVENT_READ, _Awaited())
+        poll.register(line, select.EPOLLIN)
+        clients[line.fileno()] = _Client(line)
         line.sendall(next(left))
     began, done, busy = time.perf_counter(), 0, CLIENTS
     while busy:
-        for key, _ in selector.select():
-            line = lines[lines.index(key.fileobj)]  # type: ignore[arg-type] # we registered it
-            if not _is_whole(line, key.data):
+        for number, _ in poll.poll():
+            client = clients[number]
+            if not client.has_answer():
                 continue
             done += 1
             request = next(left, None) if time.perf_counter() - began < seconds else None
             if request is None:
-                selector.unregister(line)
+                poll.unregister(client.line)
                 busy -= 1
             else:
-                line.sendall(request)
+                client.line.sendall(request)
     took = time.perf_counter() - began
-    for line in lines:
-        line.close()
+    poll.close()
+    for client in clients.values():
+        client.line.close()
     return done / took
 
 
-@dataclass
-class _Awaited:
-    """An answer on its way: what came of its head, and the bytes of its body that are to come."""
+@dataclass(slots=True)
+class _Client:
+    """A connection, what came of an answer's head, and the bytes of its body to come."""
 
+    line: socket.socket
     head: bytes = b""
     left: int = 0
 
-
-def _is_whole(line: socket.socket, answer: _Awaited) -> bool:
-    """Read what is there; return whether the answer is whole now."""
-    got = line.recv(65536)
-    assert got, "the server closed the connection"
-    if answer.left:
-        answer.left -= len(got)
-        return not answer.left
-    head, found, rest = (answer.head + got).partition(b"\r\n\r\n")
-    answer.head = b"" if found else head
-    if not found:
-        return False
-    status, length = _status_and_length(head)
-    assert 200 <= status < 300, head
-    answer.left = length - len(rest)
-    return not answer.left
+    def has_answer(self) -> bool:
+        """Read what is there; return whether the answer is whole now."""
+        got = self.line.recv(65536)
+        assert got, "the server closed the connection"
+        if self.left:
+            self.left -= len(got)
+            return not self.left
+        got = self.head + got
+        end = got.find(b"\r\n\r\n")
+        self.head = got if end < 0 else b""
+        if end < 0:
+            return False
+        status, length = _status_and_length(got[:end])
+        assert 200 <= status < 300, got[:end]
+        self.left = length - (len(got) - end - 4)
+        return not self.left
 
 
 # Rounds ------------------------------------------------------------------------------------------

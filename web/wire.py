@@ -91,12 +91,19 @@ class Response(wsgi.Response):  # type: ignore[misc] # gunicorn has no types
     sock: Any
 
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
-        """Take the headers if they are well-formed; what a name may be is looked at once."""
-        for name, value in headers:
-            if _is_plain(name) and wsgi.HEADER_VALUE_RE.fullmatch(value):
-                self.headers.append((name, value))
-            else:
-                super().process_headers([(name, value)])
+        """
+        Take the headers if they are well-formed.
+
+        What names may be is looked at once, and of values each character: so all are one text.
+        """
+        found = dict(headers)
+        is_plain = len(found) == len(headers) and _are_plain(*found)
+        if is_plain and wsgi.HEADER_VALUE_RE.fullmatch("".join(found.values())):
+            self.headers += found.items()
+            if (length := found.get("content-length")) is not None:
+                self.response_length = int(length)
+        else:
+            super().process_headers(headers)
 
     def write(self, arg: bytes) -> None:
         """Send a piece of the body, after the head."""
@@ -124,10 +131,12 @@ class _Head:
 
 
 @lru_cache
-def _is_plain(name: str) -> bool:
-    """Return whether *name* is a header's that means nothing to the server."""
-    is_meant_for_us = name.lower() == "content-length" or util.is_hoppish(name)
-    return message.TOKEN_RE.fullmatch(name) is not None and not is_meant_for_us
+def _are_plain(*names: str) -> bool:
+    """Return whether all are names of headers, as Falcon spells them, for the client alone."""
+    return all(
+        name.islower() and message.TOKEN_RE.fullmatch(name) and not util.is_hoppish(name)
+        for name in names
+    )
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,9 @@ def answer():
     ("name", "value", "error"),
     [
         ("X-Name", "one\r\nSet-Cookie: two", errors.InvalidResponseHeader),
+        ("x-name", "one\r\nset-cookie: two", errors.InvalidResponseHeader),
+        ("x-name", "a\0b", errors.InvalidResponseHeader),
+        ("x name", "value", errors.InvalidResponseHeaderName),
         ("X-Name", "a\0b", errors.InvalidResponseHeader),
         ("X-Name", "\u2028", errors.InvalidResponseHeader),
         ("X Name", "value", errors.InvalidResponseHeaderName),
@@ -27,7 +30,7 @@ def answer():
 )
 def test_header_that_would_be_two(answer, name, value, error):
     """A header that a client could read as another one is not sent, at the second time neither."""
-    answer.process_headers([("X-Name", "value")])
+    answer.process_headers([("X-Name", "value"), ("x-name", "value")])
     with pytest.raises(error):
         answer.process_headers([(name, value)])
     with pytest.raises(error):
@@ -40,6 +43,13 @@ def test_headers_that_mean_something(answer):
     answer.process_headers(told)
     assert answer.headers == told[:2]
     assert answer.response_length == 7
+
+
+def test_header_that_is_there_twice(answer):
+    """Both are sent."""
+    told = [("vary", "accept"), ("vary", "range")]
+    answer.process_headers(told)
+    assert answer.headers == told
 
 
 def test_body_is_received_where_it_is_wanted():
