@@ -1,20 +1,18 @@
 """What the dumps' URLs answer, each asked once in a build and brought into canonical form."""
 
-import json
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cbngtrain import dump
 from cbngtrain.canonical import digest_of
+from cbngtrain.last_answers import find_answer, forget_answer, keep_answer, path_of
 from cbngtrain.locks import one_at_a_time
 from cbngtrain.review import ReviewService
-from cbngtrain.scratch import DIRECTORY, Scratch
+from cbngtrain.scratch import Scratch
 from cbngtrain.step import FORMAT, Artifact, Fingerprint, Record, fingerprint_of
 from cbngtrain.store import Store
 
@@ -54,13 +52,14 @@ class Answers:
         """Return what *url* answers. Raises ReviewError, FormatError."""
         with self._locks[url]:
             if url not in self._answers:
-                self._answers[url] = self._young(url) or self._fresh(url)
+                last = find_answer(url, self._store, self._max_age)
+                self._answers[url] = Answer.of(last or self._fresh(url))
             return self._answers[url]
 
     def edit_ids(self, url: str) -> Iterator[int]:
         """Return the EditIDs that *url* answers: from here, if they are here from before."""
         wanted = self.to(url).record.artifact(EDIT_IDS).digest
-        path = _asked_path(url).with_suffix(".ids")
+        path = path_of(url).with_suffix(".ids")
         with self._locks[f"EditIDs of {url}"]:
             if not path.is_file() or digest_of(path) != wanted:
                 self._store.fetch(wanted, path)
@@ -69,18 +68,9 @@ class Answers:
     def forget(self, url: str) -> None:
         """Have *url* asked anew."""
         self._answers.pop(url, None)
-        _asked_path(url).unlink(missing_ok=True)
+        forget_answer(url)
 
-    def _young(self, url: str) -> Answer | None:
-        """Return the last answer of *url* if it is young enough not to be asked for again."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            asked = json.loads(_asked_path(url).read_bytes())
-            is_young = time.time() - asked["at"] < self._max_age
-            if is_young and (record := self._store.find(Fingerprint(asked["fingerprint"]))):
-                return Answer.of(record)
-        return None
-
-    def _fresh(self, url: str) -> Answer:
+    def _fresh(self, url: str) -> Record:
         """Download *url*; the same raw bytes are not parsed again."""
         with self._downloads, self._scratch.directory("download") as directory:
             raw = directory / "raw"
@@ -92,10 +82,8 @@ class Answers:
             key = fingerprint_of(parts)
             with one_at_a_time(key, url):
                 record = self._store.find(key) or self._canonical(raw, url, key, parts)
-            asked = {"url": url, "at": time.time(), "fingerprint": record.fingerprint}
-            _asked_path(url).parent.mkdir(parents=True, exist_ok=True)
-            _asked_path(url).write_text(json.dumps(asked), encoding="ascii")
-        return Answer.of(record)
+            keep_answer(url, record)
+        return record
 
     def _canonical(self, raw: Path, url: str, key: Fingerprint, parts: dict[str, Any]) -> Record:
         """Bring the dump *raw* into canonical form and keep its record."""
@@ -109,11 +97,6 @@ class Answers:
             artifacts.append(Artifact(path.name, added, added, path.stat().st_size))
         about = {"url": url, "counts": {**asdict(counts)}}
         return self._store.keep(Record(key, tuple(artifacts), None, parts, about=about))
-
-
-def _asked_path(url: str) -> Path:
-    """Return where it is kept when *url* was asked last."""
-    return DIRECTORY / ".asked" / fingerprint_of({"url": url})
 
 
 def _numbers(path: Path) -> Iterator[int]:

@@ -8,10 +8,8 @@ with, and a network that the gate held is not what the next one is measured by. 
 a comparison knows networks by their digests, not by the names or times of instances.
 """
 
-import json
 import logging
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -27,10 +25,10 @@ from cbngtrain.build import (
 )
 from cbngtrain.canonical import FORMS, digest_of, network_shape
 from cbngtrain.errors import FormatError, ReviewError
+from cbngtrain.last_answers import find_answer, keep_answer
 from cbngtrain.locks import one_at_a_time
 from cbngtrain.recipes import MODELS
 from cbngtrain.review import ReviewService
-from cbngtrain.scratch import DIRECTORY
 from cbngtrain.settings import Settings
 from cbngtrain.step import (
     FORMAT,
@@ -95,7 +93,8 @@ class Models:
         try:
             with self._locks[model.url]:
                 if model.url not in self._records:
-                    self._records[model.url] = self._young(model) or self._answer(model)
+                    last = find_answer(model.url, self._build.store, self._build.source_max_age)
+                    self._records[model.url] = last or self._answer(model)
         except ReviewError as error:
             if before is None or self._build.store.missing([before.artifact.digest]):
                 raise
@@ -107,14 +106,6 @@ class Models:
             return {"did": "unchanged", "why": ""}
         write_reference(reference, made)
         return {"did": "changed", "why": f"{made.artifact.size} bytes, {made.artifact.meaning:.12}"}
-
-    def _young(self, model: Model) -> Record | None:
-        """Return the last answer, if it is young enough not to be asked for again."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            asked = json.loads(_asked_path(model).read_bytes())
-            if time.time() - asked["at"] < self._build.source_max_age:
-                return self._build.store.find(Fingerprint(asked["fingerprint"]))
-        return None
 
     def _answer(self, model: Model) -> Record:
         """Download *model*; the same bytes are not looked into again."""
@@ -129,9 +120,7 @@ class Models:
                 record = self._build.store.find(key)
                 if record is None or record.artifacts[0].name != model.file:
                     record = self._kept(model, path, key, parts)
-        asked = {"url": model.url, "at": time.time(), "fingerprint": record.fingerprint}
-        _asked_path(model).parent.mkdir(parents=True, exist_ok=True)
-        _asked_path(model).write_text(json.dumps(asked), encoding="ascii")
+        keep_answer(model.url, record)
         return record
 
     def _kept(
@@ -147,11 +136,6 @@ class Models:
         artifact = Artifact(model.file, self._build.store.add(path), meaning, path.stat().st_size)
         record = Record(key, (artifact,), None, parts, about={"url": model.url})
         return self._build.store.keep(record)
-
-
-def _asked_path(model: Model) -> Path:
-    """Return where it is kept when *model* was asked for last."""
-    return DIRECTORY / ".asked" / fingerprint_of({"url": model.url})
 
 
 # The network published before ------------------------------------------------------------------

@@ -38,6 +38,7 @@ LAYERS = (
     "locks",
     "scratch",
     "stopping",
+    "last_answers",
     "answers",
     "build",
     "publish",
