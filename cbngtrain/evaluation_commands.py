@@ -14,7 +14,7 @@ from cbngtrain.errors import BlobNotFound, DispatchError, FormatError, HeldError
 from cbngtrain.locks import hold_checkout
 from cbngtrain.promote import Verdict, promote, verdict_on
 from cbngtrain.spread import MOST_SEEDS, spread
-from cbngtrain.step import INSTANCE, Digest
+from cbngtrain.step import INSTANCE, Digest, problem_with_target
 from cbngtrain.store import Instance
 
 DETAILS = "trial/details.txt"
@@ -91,7 +91,7 @@ def instance_of(build: Build, text: str) -> Instance:
         target, name = text, "latest"
     names = {edit_set.slug: edit_set.name for edit_set in build.plan.edit_sets}
     target = names.get(target, target)
-    published = build.store.names(target)
+    published = [] if problem_with_target(target) else build.store.names(target)
     if not published:
         told = "" if target in names.values() else f"; {instead(target, names)}"
         raise PlanError(f"nothing is published of {target!r}{told}")

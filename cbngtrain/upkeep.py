@@ -19,7 +19,7 @@ from cbngtrain.inventory import ALIASES
 from cbngtrain.prune import Pruned, prune, would_go
 from cbngtrain.retention import Decision, Rules
 from cbngtrain.settings import Settings
-from cbngtrain.step import INSTANCE
+from cbngtrain.step import INSTANCE, problem_with_target
 from cbngtrain.store import DirectoryStore, Store
 from cbngtrain.verify import Verified, verify
 
@@ -192,7 +192,9 @@ def unpin(settings: Settings, arguments: argparse.Namespace) -> int:
 def _named(store: DirectoryStore, text: str) -> tuple[str, str]:
     """Return edit set and name of the instance ``TARGET/TIME``. Raises PlanError."""
     target, _, name = text.strip("/").rpartition("/")
-    if name in ALIASES:
+    if target and (problem := problem_with_target(target)):
+        raise PlanError(f"{target!r} names no edit set: {problem}")
+    if target and name in ALIASES:
         link = store.instances.folder(target) / name
         if not link.is_symlink():
             raise PlanError(f"nothing of {target!r} is published as {name}")

@@ -73,14 +73,18 @@ def comparison_table(result: Json) -> str:
 
 
 def _table(result: Json) -> list[str]:
+    names = result["names"]
+    short = {**result, "names": {"new": "A", "reference": "B"}}  # names would make columns wide
     lines = [
         f"{title(result)}: {counted(result['counts'])}, scored by both",
+        f"A is {names['new']}",
+        f"B is {names['reference']}, the reference",
         "",
-        *columns(list(_ranking_rows(result))),
+        *columns(list(_ranking_rows(short))),
         "",
-        *columns(list(_point_rows(result))),
+        *columns(list(_point_rows(short))),
         "",
-        *columns(list(_test_rows(result))),
+        *columns(list(_test_rows(short))),
         "",
         f"{result['answer']['is']}: {result['answer']['why']}",
     ]

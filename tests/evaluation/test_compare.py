@@ -180,7 +180,9 @@ def test_the_program_writes_and_prints(tmp_path: Path, capsys):
     status = main(["compare", *where, "--table", "--names", *NAMES, "--bootstrap", "100"])
 
     assert status == 0
-    assert "140 edits: 60 vandalism, 80 constructive, scored by both" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "140 edits: 60 vandalism, 80 constructive, scored by both" in told
+    assert f"A is {NAMES[0]}\nB is {NAMES[1]}, the reference\n" in told
     assert {"comparison.json", "comparison.md"} <= set(files(tmp_path / "out"))
     validate(json.loads(files(tmp_path / "out")["comparison.json"]), "comparison")
 
