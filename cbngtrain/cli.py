@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrainerError as error:
         print(told(error), file=sys.stderr)
         return error.status
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         silence(sys.stdout)  # nobody reads on
         return 0

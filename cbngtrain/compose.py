@@ -100,7 +100,7 @@ def settings_from(env: Mapping[str, str], level: str) -> Settings:
 def build_of(
     settings: Settings, found: tuple[EditSet, ...], instance: str = "", *, runs: bool
 ) -> Build:
-    """Return the build of the edit sets *found*; if it *runs*, SIGTERM and SIGINT stop it."""
+    """Return the build of the edit sets *found*; SIGTERM and SIGINT stop it."""
     berkeley_db()  # without it nothing can be checked: better told now than after the first step
     store = store_of(settings)
     run_in = None if settings.dispatch == "local" else images(settings, store, runs=runs)
@@ -108,7 +108,8 @@ def build_of(
     if runs:
         dispatcher = _dispatcher(settings, store, planned, run_in)
     else:
-        dispatcher = LocalDispatcher(store, settings, Scratch())  # nothing is dispatched
+        dispatcher = here = LocalDispatcher(store, settings, Scratch())  # `spread` alone has steps
+        stop_on_signals(here.kill)
     return Build(planned, store, dispatcher, settings, instance=instance)
 
 

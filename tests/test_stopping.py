@@ -1,6 +1,7 @@
 """Stopping, being killed, and two builds at once."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -68,6 +69,35 @@ def test_second_signal_changes_nothing(site: Site):
 
     assert doit.returncode == 143, out
     assert "Traceback" not in out
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+def test_signal_stops_a_spread_at_once(built: Site, number: int, status: int):
+    """With the networks that are being trained, and without a traceback."""
+    slow(built, "create_ann")
+    spread = built.start("cbng-trainer", "spread", "alpha", "-n", "2")
+    built.wait_for_call("create_ann")
+
+    spread.send_signal(number)
+    out, _ = spread.communicate(timeout=20)
+
+    assert (spread.returncode, out) == (status, "")
+    wait_until(lambda: not processes_in(built.base), 2)
+
+
+def test_ctrl_c_ends_what_only_reads(site: Site):
+    """`cbng-trainer verify` says nothing of it; here it reads what never comes."""
+    record = site.base / "store" / "ac" / "ab" / ("ab" * 32)
+    record.parent.mkdir(parents=True)
+    os.mkfifo(record)
+    verify = site.start("cbng-trainer", "verify")
+    with record.open("wb"):  # when somebody reads it
+        verify.send_signal(signal.SIGINT)
+        out, _ = verify.communicate(timeout=20)
+
+    assert (verify.returncode, out) == (130, "")
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
