@@ -25,6 +25,7 @@ def place_of(step: Step, settings: Settings, store: Store) -> Place:
     return Place(
         store_url=settings.store_url_in_pods or settings.store_url,
         timeout=timeout_of(step, settings),
+        where=settings.dispatch,
         workspace=WORKSPACE,
         release=step.program.get("release", "") if step.recipe.program == "core" else "",
         conf=_conf(step, settings, store),

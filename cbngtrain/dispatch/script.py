@@ -49,6 +49,7 @@ class Place:
     Attributes:
         store_url: The file service.
         timeout: Seconds for the command.
+        where: What runs it, as `CBNG_DISPATCH` says; for the record.
         workspace: Directory of the programs, in which the command runs.
         release: URL of a core release, whose programs and configuration are fetched into the
             workspace first; or empty.
@@ -58,6 +59,7 @@ class Place:
 
     store_url: str
     timeout: int
+    where: str = "pods"
     workspace: str = "/workspace"
     release: str = ""
     conf: Mapping[str, Digest] = field(default_factory=dict)
@@ -76,6 +78,7 @@ def script(step: Step, key: Fingerprint, inputs: Mapping[str, Made], place: Plac
         _value("workspace", place.workspace),
         _value("limit", place.timeout),
         _value("patience", PATIENCE),
+        _value("where", place.where),
         _list("command", argv(step)),
         _value("seed", seed),
         _list("clear", sorted({*_CLEARED, *_tops(inputs), *_tops(leaf.path for leaf in leaves)})),

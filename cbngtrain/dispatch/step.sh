@@ -6,6 +6,7 @@
 #   store, release            URLs: the file service; a core release, or nothing
 #   workspace                 directory of the programs, in which the command runs
 #   limit, patience           seconds: for the command; that one request may wait between tries
+#   where                     what runs it: pods or jobs
 #   command, seed             what is run
 #   clear                     what may lie in the workspace from earlier or from the image
 #   inputs, conf              path and digest of each; conf's below conf/
@@ -253,7 +254,7 @@ commit() {
   local try about
   upload_missing "${blobs[@]}" || end 84 0 "$problem"
   about="\"seconds\":$(seconds $((${EPOCHREALTIME/./} - began)))"
-  about+=",\"command_seconds\":$(seconds "$took"),\"where\":\"pod\""
+  about+=",\"command_seconds\":$(seconds "$took"),\"where\":\"$where\""
   printf '{%s,"log":%s,"artifacts":[%s],"about":{%s}}' \
     "$record" "$kept" "$artifacts" "$about" >"$scratch/record"
   for try in 1 2 3; do

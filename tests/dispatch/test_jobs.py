@@ -124,7 +124,9 @@ def test_step_runs_as_a_job(trainer: Trainer):
     """One job, by the step's name and fingerprint, leaves the record; nothing is deleted."""
     trainer.run()
 
-    assert trainer.has_record
+    record = trainer.pod.store.find(trainer.key)
+    assert record
+    assert record.about["where"] == "jobs"
     (body,) = trainer.standin.made
     assert {name: body[name] for name in body if name != "cmd"} == {
         "name": f"cbng-bayes-train-{trainer.key[:20]}",

@@ -81,7 +81,7 @@ def test_whole_chain_equals_a_local_build(tmp_path: Path, pod: Pod):
         assert record.artifacts == tuple(artifact_of(leaf, pod.workspace) for leaf in each.leaves)
         assert (record.inputs, record.parts) == (inputs, step.parts(inputs))
         assert (record.about["where"], ended.told) == (
-            "pod", {"code": 0, "exit": 0, "problem": "", "log": record.log}
+            "pods", {"code": 0, "exit": 0, "problem": "", "log": record.log}
         )  # fmt: skip
         made |= {artifact.name: Made(artifact, key) for artifact in record.artifacts}
 

@@ -5,6 +5,7 @@ release=''
 workspace=/workspace
 limit=7200
 patience=120
+where=pods
 command=(./create_ann data/main_ann.fann data/main_ann_train.dat 150 0.037 100)
 seed=1
 clear=(data edits.xml trialreport)

@@ -5,6 +5,7 @@ release=''
 workspace=/workspace
 limit=7200
 patience=120
+where=pods
 command=(./create_bayes_db data/bayes.db data/main_bayes_train.dat)
 seed=''
 clear=(data edits.xml trialreport)

@@ -5,6 +5,7 @@ release=''
 workspace=/workspace
 limit=7200
 patience=120
+where=pods
 command=(python3 -m cbngtrain.evaluation compare --edit-set= --details details.txt --network main_ann.fann --references references --share 0.034 --bootstrap 2000 --seed 1 --out trial)
 seed=''
 clear=(data details.txt edits.xml main_ann.fann trial trialreport)

@@ -5,6 +5,7 @@ release=''
 workspace=/workspace
 limit=7200
 patience=120
+where=pods
 command=(./cluebotng -c conf -m trial_run -f edits.xml)
 seed=''
 clear=(data edits.xml trialreport)
