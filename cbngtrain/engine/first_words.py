@@ -12,53 +12,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbngtrain.engine.counts import Bools
-from cbngtrain.engine.groups import ranges
-from cbngtrain.engine.vocabulary import Ints
+from cbngtrain.engine.packed import byte_order, joined
+from cbngtrain.engine.spellings import Spellings
+from cbngtrain.engine.vocabulary import Ints, Vocabulary
 
 MANY = 1 << 10  # words that are ordered by numbers in less time than `sorted` takes (measured)
-AT_ONCE = 1 << 12  # words whose bytes are brought together; the places of these fit the cache
 FEW = 64  # words of a set that are just sorted
 
 
-def sorted_and_joined(words: list[bytes], separator: bytes) -> bytes:
+def sorted_and_joined(words: Spellings, separator: bytes) -> bytes:
     """
     The words in byte order, joined.
 
     Of many words the joined bytes are ordered, not the words: these lie all over the memory.
     """
     if len(words) < MANY:
-        return separator.join(sorted(words))
-    text = np.frombuffer(separator.join([*words, b""]), np.uint8)
-    sizes = np.fromiter(map(len, words), np.int64, len(words)) + len(separator)
-    starts = np.cumsum(sizes) - sizes
-    order = _byte_order(words)
-    parts = []
-    for begin in range(0, len(words), AT_ONCE):
-        some = order[begin : begin + AT_ONCE]
-        parts.append(text[ranges(starts[some], sizes[some])].tobytes())
-    return b"".join(parts).removesuffix(separator)
+        return separator.join(sorted(words.words))
+    ordered = words.packed.at(byte_order(words.packed))
+    return joined([ordered], b"", separator).removesuffix(separator)
 
 
-def _byte_order(words: list[bytes]) -> Ints:
-    """
-    The places of the words in byte order, shape (n_words,).
-
-    By their first eight bytes, as numbers; where these are equal, by all.
-    """
-    first_bytes = np.array(words, "S8").view(">u8").astype(np.uint64)
-    order = first_bytes.argsort()
-    is_same = np.diff(first_bytes[order]) == 0  # as the next one's
-    alike = np.flatnonzero(np.append(is_same, False) | np.append(False, is_same))
-    order[alike] = sorted(order[alike].tolist(), key=words.__getitem__)
-    return order
+def near(vocabulary: Vocabulary) -> NDArray[np.unsignedinteger]:
+    """Numbers that order a vocabulary's words, as far as their first bytes do; (n_words,)."""
+    return vocabulary.column(_first_eight if vocabulary.words.is_packed else _first_two)
 
 
-def first_two_bytes(words: list[bytes]) -> NDArray[np.uint16]:
-    """A number that orders words as their first two bytes do, shape (n_words,)."""
-    return np.array(words, "S2").view(">u2").astype(np.uint16)
+def _first_eight(words: Spellings) -> NDArray[np.uint64]:
+    return words.packed.first_bytes()
 
 
-def least(near: NDArray[np.uint16], starts: Ints, number: int) -> Bools:
+def _first_two(words: Spellings) -> NDArray[np.uint16]:
+    return np.array(words.words, "S2").view(">u2").astype(np.uint16)
+
+
+def least(near: NDArray[np.unsignedinteger], starts: Ints, number: int) -> Bools:
     """Which items may be among so many least ones of their row: all of a short one."""
     sizes = np.diff(starts)
     limits = np.full(len(sizes), near.max(initial=0))

@@ -79,14 +79,34 @@ def kept(starts: Ints, which: NDArray[np.bool_]) -> Ints:
 
 def _order(starts: Ints, keys: Sequence[Ints]) -> Ints:
     """The items of each row ordered by their keys, the first key first; shape (n_items,)."""
-    *others, last = [_narrow(key) for key in keys]
-    order = np.empty(len(last), np.int64)
+    narrow = [_narrow(key) for key in keys]
+    order = np.empty(len(keys[0]), np.int64)
     for begin, end in pairwise(starts.tolist()):
-        row = last[begin:end].argsort(kind="stable")
-        for key in reversed(others):
-            row = row[key[begin:end][row].argsort(kind="stable")]
+        row = _order_of_row([key[begin:end] for key in narrow])
         np.add(row, begin, out=order[begin:end])
     return order
+
+
+def _order_of_row(keys: Sequence[NDArray[np.integer]]) -> Ints:
+    if len(keys[0]) > _RADIX and (together := _in_one(keys)) is not None:
+        together.sort()
+        return together & ((1 << len(keys[0]).bit_length()) - 1)
+    order = keys[-1].argsort(kind="stable")
+    for key in reversed(keys[:-1]):
+        order = order[key[order].argsort(kind="stable")]
+    return order
+
+
+def _in_one(keys: Sequence[NDArray[np.integer]]) -> Ints | None:
+    """The keys of each item and its place in one number, if they fit: sorts quickly."""
+    place = np.arange(len(keys[0]))
+    bits = [int(key.max() + 1).bit_length() for key in keys]
+    if sum(bits) + len(place).bit_length() >= 64:
+        return None
+    found = np.zeros(len(place), np.int64)
+    for key, width in zip(keys, bits, strict=True):
+        found = found << width | (key.astype(np.int64) + 1)
+    return found << len(place).bit_length() | place
 
 
 def _narrow(key: Ints) -> NDArray[np.integer]:

@@ -37,3 +37,11 @@ def together(hashes: Hashes) -> Together:
     is_first = np.ones(n, np.bool_)
     np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
     return Together(order, is_first)
+
+
+def together_by_all(hashes: Hashes) -> Together:
+    """Bring equal hashes together, all of whose bits are looked at."""
+    order = hashes.argsort(kind="stable")
+    is_first = np.ones(len(hashes), np.bool_)
+    np.not_equal(hashes[order][1:], hashes[order][:-1], out=is_first[1:])
+    return Together(order, is_first)

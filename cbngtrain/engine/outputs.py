@@ -46,9 +46,9 @@ class BayesTraining:
         """V is 1 for vandalism, else 0; words are in byte order."""
         lines: list[bytes] = []
         truths = table.required(self.truth, bool)
-        sets = table.word_sets(self.words).names()
+        sets = table.word_sets(self.words).spelled()
         for words, is_vandalism in zip(sets, truths, strict=True):
-            if words:
+            if len(words):
                 prefix = b"1 " if is_vandalism else b"0 "
                 lines.append(prefix + b"_EDIT_TOTALS\n" + prefix)
                 lines += [sorted_and_joined(words, b"\n" + prefix), b"\n"]

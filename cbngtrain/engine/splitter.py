@@ -3,7 +3,14 @@
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
+from cbngtrain.engine.packed import Packed
+from cbngtrain.engine.spellings import Spellings
+
 NEWLINE = ord("\n")
+
+LONG = 1 << 20  # bytes of texts whose words are packed; ordinary edits of a chunk have fewer
 
 _SPACES = b" \t\n\v\f\r"
 _IGNORED_IN_A_ROW = 8  # bytes before a word, at most, that are taken away one by one
@@ -26,11 +33,12 @@ class Splitter:
         first = set(valid) - set(ignored)
         further = {*valid, *ignored} if first else set()
         self.word_bytes = bytes(sorted(further))
-        self._starts_ignored = [b" %c" % byte for byte in sorted(set(ignored))]
-        self._table = bytes(byte if byte in further else 32 for byte in range(256))
+        self._starts_ignored = [b"\n%c" % byte for byte in sorted(set(ignored))]
+        self._table = bytes(byte if byte in further else NEWLINE for byte in range(256))
         marks = sorted(set(range(256)) - further - set(_SPACES))
         self._is_plain = further.isdisjoint(_SPACES) and bool(marks)
         self.mark = bytes(marks[:1]) if self._is_plain else b""
+        self._is_first = np.isin(np.arange(256), [*first, *self.mark])
         sets = [b"".join(b"\\x%02x" % byte for byte in sorted(each)) for each in (first, further)]
         self._first = re.compile(b"[%b]" % sets[0] if first else b"(?!)")
         self._regex = re.compile(b"[%b][%b]*" % (*sets,) if first else b"(?!)")
@@ -47,25 +55,41 @@ class Splitter:
 
     def words(self, text: bytes) -> list[bytes]:
         """The words of a text, in order."""
-        return self.marked_words([text])[:-1]
+        return self.marked_words([text]).words[:-1]
 
-    def marked_words(self, texts: Sequence[bytes]) -> list[bytes]:
+    def marked_words(self, texts: Sequence[bytes]) -> Spellings:
         """The words of the texts, in order; after those of each text `mark`."""
-        if self._is_plain and (words := self._plain_words(texts)) is not None:
-            return words
+        if self._is_plain:
+            each = [text.translate(self._table) for text in texts]
+            text = b"\n" + (b"\n%b\n" % self.mark).join([*each, b""])
+            if len(text) >= LONG:
+                return Spellings(self._packed(text))
+            if (words := self._plain_words(text)) is not None:
+                return Spellings(words)
         found = []
         for text in texts:
             found += self._regex.findall(text)
             found.append(self.mark)
-        return found
+        return Spellings(found)
 
-    def _plain_words(self, texts: Sequence[bytes]) -> list[bytes] | None:
-        """The same, quickly, where words have no blanks; None where too much is to be ignored."""
-        each = [text.translate(self._table) for text in texts]
-        text = b" " + (b" %b " % self.mark).join([*each, b""])
+    def _plain_words(self, text: bytes) -> list[bytes] | None:
+        """The words between newlines; None where too much before them is to be ignored."""
         for _ in range(_IGNORED_IN_A_ROW):
             if not any(start in text for start in self._starts_ignored):
                 return text.split()
             for start in self._starts_ignored:
-                text = text.replace(start, b" ")
+                text = text.replace(start, b"\n")
         return None
+
+    def _packed(self, text: bytes) -> Packed:
+        """The words between newlines, of which the first byte is one."""
+        each = np.frombuffer(text, np.uint8)
+        is_of_word = each != NEWLINE
+        if any(start in text for start in self._starts_ignored):
+            places = np.arange(len(each), dtype=np.int32)
+            last_blank = np.maximum.accumulate(places * ~is_of_word)
+            last_first = np.maximum.accumulate(places * self._is_first[each])
+            is_of_word &= last_blank < last_first
+        is_kept = is_of_word.copy()
+        is_kept[1:] |= is_of_word[:-1]  # the byte after a word, too: a newline
+        return Packed.lines(each[is_kept].tobytes())

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cbngtrain.engine.packed import Packed
+from cbngtrain.engine.spellings import Spellings
+
 Histograms = NDArray[np.int64]
 """How often each byte occurs in each text, shape (n_texts, 256)."""
 
@@ -100,7 +103,7 @@ class Replacement:
         self.is_bytewise = not self._multi  # what becomes of a byte does not depend on others
         self._table = bytes(table)
         self._dropped = bytes(byte for byte in range(256) if table[byte] not in kept)
-        # The same for words joined by newlines, which stay.
+        # The same for words with a newline after each, which stays.
         table[NEWLINE] = NEWLINE
         self._table_of_words = bytes(table)
         self._dropped_of_words = self._dropped.replace(b"\n", b"")
@@ -109,14 +112,15 @@ class Replacement:
         """The text after the replacement."""
         return self._collapsed(text.translate(self._table, self._dropped))
 
-    def of_each(self, words: list[bytes]) -> list[bytes]:
+    def of_each(self, words: Spellings) -> Spellings:
         """The words after the replacement."""
-        joined = b"\n".join(words)
-        if not words or joined.count(b"\n") != len(words) - 1:
-            return list(map(self.of, words))
-        joined = joined.translate(self._table_of_words, self._dropped_of_words)
-        changed = self._collapsed(joined).split(b"\n")
-        return changed if len(changed) == len(words) else list(map(self.of, words))
+        lines = words.lines()
+        if lines.count(b"\n") == len(words):
+            lines = lines.translate(self._table_of_words, self._dropped_of_words)
+            lines = self._collapsed(lines)
+        if lines.count(b"\n") != len(words):
+            return Spellings(list(map(self.of, words.words)))
+        return Spellings(Packed.lines(lines) if words.is_packed else lines.split(b"\n")[:-1])
 
     def _collapsed(self, text: bytes) -> bytes:
         for byte in self._multi:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbngtrain.engine.counts import Counts, summed, where
-from cbngtrain.engine.first_words import first_two_bytes, least, rows_of_smallest
+from cbngtrain.engine.first_words import least, near, rows_of_smallest
 from cbngtrain.engine.groups import Groups, grouped, kept
+from cbngtrain.engine.spellings import Spellings, in_rows
 from cbngtrain.engine.split_texts import SplitTexts, Words, difference
 from cbngtrain.engine.vocabulary import Change, Ints, Vocabulary
 
@@ -25,11 +26,9 @@ class Runs:
     length: int = 1
     separator: bytes = b" "
 
-    def joined(self, vocabulary: Vocabulary, keys: Sequence[Ints]) -> list[bytes]:
+    def spelled(self, vocabulary: Vocabulary, keys: Sequence[Ints]) -> Spellings:
         """The runs of the words that have these ids."""
-        word = vocabulary.words.__getitem__
-        each = (map(word, key.tolist()) for key in keys)
-        return list(map(self.separator.join, zip(*each, strict=True)))
+        return in_rows([vocabulary.words.at(key) for key in keys], self.separator)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +65,7 @@ class TextRuns:
     def _counts(self, keys: Sequence[Ints], starts: Ints, times: Ints) -> Counts:
         if self.runs.length == 1:
             return Counts(starts, keys[0], times)
-        ids = self.run_vocabulary.ids(self.runs.joined(self.texts.by.vocabulary, keys))
+        ids = self.run_vocabulary.ids(self.runs.spelled(self.texts.by.vocabulary, keys))
         total = summed(starts, ids, times)  # runs of different words may read the same
         return where(total, total.times != 0)
 
@@ -84,23 +83,23 @@ class TextRuns:
         sure if the separator sorts before every byte of a word.
         """
         change = self.change or _UNCHANGED
-        [separator] = change.of_each([self.runs.separator])
+        [separator] = change.of_each(Spellings([self.runs.separator])).words
         if self.runs.length == 1 or not self._is_before_words(separator, change):
             return None
         starts, ids = self.texts.words  # first of all: the vocabulary has the words once met
         vocabulary, changed = self.texts.by.vocabulary.changed(change)
         # What `NOTHING` stands for, an empty word, comes last, where -1 finds it.
-        names = [*vocabulary.words, b""]
-        near = np.append(vocabulary.column(first_two_bytes), np.uint16(0))
-        keys, groups = _first_runs(Words(starts, changed[ids]), self.runs.length, near, number)
-        spelled = zip(*([names[i] for i in key.tolist()] for key in keys), strict=True)
+        order = np.append(near(vocabulary), np.uint8(0))
+        keys, groups = _first_runs(Words(starts, changed[ids]), self.runs.length, order, number)
+        spelled = zip(*map(vocabulary.named, keys), strict=True)
         counted = zip(map(separator.join, spelled), groups.sums.tolist(), strict=True)
         return rows_of_smallest(list(counted), groups.starts, number)
 
     def _is_before_words(self, separator: bytes, change: Change) -> bool:
         """Whether the separator is a byte, and sorts before every byte of a changed word."""
         word_bytes = [b"%c" % byte for byte in self.texts.by.splitter.word_bytes]
-        return b"" < separator < min(filter(None, change.of_each(word_bytes)), default=b"")
+        changed = change.of_each(Spellings(word_bytes)).words
+        return b"" < separator < min(filter(None, changed), default=b"")
 
 
 class _Unchanged:
@@ -108,7 +107,7 @@ class _Unchanged:
 
     is_bytewise = True
 
-    def of_each(self, words: list[bytes]) -> list[bytes]:
+    def of_each(self, words: Spellings) -> Spellings:
         return words
 
 
@@ -116,7 +115,7 @@ _UNCHANGED = _Unchanged()
 
 
 def _first_runs(
-    words: Words, length: int, near: NDArray[np.uint16], number: int
+    words: Words, length: int, order: NDArray[np.unsignedinteger], number: int
 ) -> tuple[list[Ints], Groups]:
     """
     Return runs among which are the first ones of each text, as `Words.keys`, grouped.
@@ -125,7 +124,7 @@ def _first_runs(
     too often the same ones, all.
     """
     places, starts = words.runs(length)
-    which = least(near[words.ids[places]], starts, number)
+    which = least(order[words.ids[places]], starts, number)
     for _ in range(2):
         keys = words.keys(places[which], length)
         groups = grouped(kept(starts, which), keys)

@@ -6,22 +6,20 @@ one, and the words of many edits are arrays.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import compress, count, islice
-from typing import Any, Protocol
+from itertools import count, islice
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbngtrain.engine.hashes import together
+from cbngtrain.engine.hashes import Together, together, together_by_all
+from cbngtrain.engine.spellings import Spellings, chained
 
 Ints = NDArray[np.int64]
 
 NOTHING = -1  # the id of what is no word
-
-MANY = 1 << 18  # words at once; of a chunk of edits that nobody has contrived there are fewer
-FEW = 1 << 12  # of them, at least, that are looked at to tell how many are distinct
 
 
 class Change(Protocol):
@@ -34,13 +32,15 @@ class Change(Protocol):
 
     is_bytewise: bool
 
-    def of_each(self, words: list[bytes]) -> list[bytes]:
+    def of_each(self, words: Spellings) -> Spellings:
         """The changed words."""
 
 
 class Vocabulary:
     """
     Distinct words, numbered from 0 in the order in which they were met.
+
+    They are in a dictionary, or, once they were given packed, packed.
 
     Args:
         nothing: What is no word when it is met.
@@ -50,42 +50,48 @@ class Vocabulary:
         self._nothing = nothing
         self._ids = defaultdict(count().__next__, {nothing: NOTHING})
         self._words: list[bytes] = []
+        self._packed: Spellings | None = None
         self._columns: dict[Any, NDArray[Any]] = {}
         self._changed: dict[Change, _Changing] = {}
 
     def __len__(self) -> int:
-        return max(len(self._ids) - 1, len(self._words))
+        return len(self._ids) - 1 if self._packed is None else len(self._packed)
 
     @property
-    def words(self) -> list[bytes]:
+    def words(self) -> Spellings:
         """The words, each at its id."""
+        if self._packed is not None:
+            return self._packed
         if len(self._words) < len(self):
             self._words += islice(self._ids, 1 + len(self._words), None)
-        return self._words
+        return Spellings(self._words)
 
-    def ids(self, words: Sequence[bytes]) -> Ints:
+    def ids(self, words: Spellings) -> Ints:
         """The ids of words, shape (n_words,); those that are new get one."""
-        if _are_many(words) and (found := numbered([self._nothing, *self.words, *words])):
-            ids, [_, *self._words] = found
-            return ids[-len(words) :] + NOTHING
-        return np.fromiter(map(self._known().__getitem__, words), np.int64, len(words))
+        if words.is_packed or self._packed is not None:
+            if (ids := self._ids_of_many(words)) is not None:
+                return ids
+            self._unpack()
+        return np.fromiter(map(self._ids.__getitem__, words.words), np.int64, len(words))
 
     def id(self, word: bytes) -> int:
         """The id of a word; `NOTHING` if it was never met."""
-        if len(self._ids) > len(self._words):  # all words, and what is none
+        if self._packed is None:
             return self._ids.get(word, NOTHING)
-        alike = np.flatnonzero(self.column(_hashes) == hash(word)).tolist()
-        return next((number for number in alike if self.words[number] == word), NOTHING)
+        [searched] = Spellings([word]).packed.hashes()
+        alike = np.flatnonzero(self._packed.hashes == searched)
+        spelled = zip(alike.tolist(), self._packed.at(alike).words, strict=True)
+        return next((number for number, each in spelled if each == word), NOTHING)
 
-    def _known(self) -> defaultdict[bytes, int]:
-        """Word → its id: all words, also those that were many at once."""
-        known = len(self._ids) - 1
-        if known < len(self._words):
-            self._ids.update(zip(islice(self._words, known, None), count(known)))
-            self._ids.default_factory = count(len(self._words)).__next__
-        return self._ids
+    def named(self, ids: Ints) -> list[bytes]:
+        """The words that have these ids; an empty one for `NOTHING`."""
+        words = self.words.at(ids[ids != NOTHING]).words
+        if len(words) == len(ids):
+            return words
+        names = iter(words)
+        return [b"" if each == NOTHING else next(names) for each in ids.tolist()]
 
-    def column(self, function: Callable[[list[bytes]], NDArray[Any]]) -> NDArray[Any]:
+    def column(self, function: Callable[[Spellings], NDArray[Any]]) -> NDArray[Any]:
         """
         Return what a function makes of the words, shape (n_words, …), and remember it.
 
@@ -96,7 +102,7 @@ class Vocabulary:
         if known is None:
             known = function(self.words)
         elif len(known) < len(self):
-            known = np.concatenate([known, function(self.words[len(known) :])])
+            known = np.concatenate([known, function(self.words.since(len(known)))])
         self._columns[function] = known
         return known
 
@@ -104,6 +110,23 @@ class Vocabulary:
         """The vocabulary of the changed words, and the id there of each word, or `NOTHING`."""
         changing = self._changed.setdefault(change, _Changing(change, Vocabulary()))
         return changing.into, self.column(changing)
+
+    def _ids_of_many(self, words: Spellings) -> Ints | None:
+        """The ids of words that are packed from now on; None if two words share a hash."""
+        n_before = 1 + len(self)
+        found = numbered(chained([Spellings([self._nothing]), self.words, words]))
+        if found is None:
+            return None
+        if self._packed is None or found.is_new[n_before:].any():
+            self._packed = chained([self.words, words.only(found.is_new[n_before:])])
+        return found.numbers[n_before:] + NOTHING
+
+    def _unpack(self) -> None:
+        """From now on the words are in a dictionary."""
+        words = self.words.words
+        self._ids = defaultdict(count(len(words)).__next__, {self._nothing: NOTHING})
+        self._ids.update(zip(words, count()))
+        self._words, self._packed = words, None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,41 +136,41 @@ class _Changing:
     change: Change
     into: Vocabulary
 
-    def __call__(self, words: list[bytes]) -> Ints:
+    def __call__(self, words: Spellings) -> Ints:
         return self.into.ids(self.change.of_each(words))
 
 
-def _are_many(words: Sequence[bytes]) -> bool:
-    """Whether so many of the words are distinct that a `dict` of them is slow."""
-    if len(words) < MANY:
-        return False
-    some = words[:: MANY // FEW]
-    return len(set(some)) > len(some) // 2
-
-
-def numbered(words: list[bytes]) -> tuple[Ints, list[bytes]] | None:
+class Numbered(NamedTuple):
     """
-    Return the number of each word, and the distinct words, numbered in the order of the list.
+    The numbers of words, in the order in which they are met.
 
-    Sorts hashes: of hundreds of thousands of words in a third of the time that a `dict` takes,
-    each of whose steps waits for another part of the memory. None if two words share a hash.
+    Attributes:
+        numbers: Of each word, shape (n_words,).
+        is_new: Whether each word is met there first, shape (n_words,).
     """
-    order, is_first = together(_hashes(words).view(np.uint64))
+
+    numbers: Ints
+    is_new: NDArray[np.bool_]
+
+
+def numbered(words: Spellings) -> Numbered | None:
+    """Number equal words alike, by sorting their hashes; None if two words share a hash."""
+    return _numbered(words, together(words.hashes)) or _numbered(
+        words, together_by_all(words.hashes)
+    )
+
+
+def _numbered(words: Spellings, alike: Together) -> Numbered | None:
+    order, is_first = alike
     if is_first.all():
-        return np.arange(len(words)), words
+        return Numbered(np.arange(len(words)), is_first)
     firsts = order[is_first]
     is_new = np.zeros(len(words), np.bool_)
     is_new[firsts] = True
     numbers = np.empty(len(words), np.int64)
     sizes = np.diff(np.flatnonzero(is_first), append=len(words))
     numbers[order] = np.repeat((np.cumsum(is_new) - 1)[firsts], sizes)
-    distinct = list(compress(words, is_new.tolist()))
-    met_again = np.flatnonzero(~is_new)
-    first_met = [distinct[number] for number in numbers[met_again].tolist()]
-    if first_met != [words[place] for place in met_again.tolist()]:
-        return None
-    return numbers, distinct
-
-
-def _hashes(words: Sequence[bytes]) -> Ints:
-    return np.fromiter(map(hash, words), np.int64, len(words))
+    again = np.flatnonzero(~is_new)
+    met = np.flatnonzero(is_new)[numbers[again]]  # where the word of each was met
+    are_equal = words.packed.at(again).are_equal(words.packed.at(met))
+    return Numbered(numbers, is_new) if are_equal else None

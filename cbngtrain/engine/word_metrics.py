@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbngtrain.engine.packed import Packed
+from cbngtrain.engine.spellings import Spellings
 from cbngtrain.engine.vocabulary import Ints
 from cbngtrain.engine.word_sets import WordSets
 
@@ -110,35 +112,36 @@ def metrics(sets: WordSets) -> dict[str, Ints]:
     }
 
 
-def _of_words(words: list[bytes]) -> Ints:
+def _of_words(words: Spellings) -> Ints:
     """What `OF_WORDS` asks of each word, shape (n_words, n_metrics), metric by metric in memory."""
-    described = _described(words)
+    described = _described(words.packed.compact())
     return np.array([function(described) for function in OF_WORDS.values()], np.int64).T
 
 
-def _described(words: list[bytes]) -> Words:
-    lengths = np.fromiter(map(len, words), np.int64, len(words))
-    text = np.frombuffer(b"".join(words), np.uint8)
-    begins = np.cumsum(lengths) - lengths  # (n_words,), where each begins in the text
+def _described(words: Packed) -> Words:
+    text = words.text.ones[: words.text.size]
     kinds = KINDS[text]
+    both = kinds | (~kinds).astype(np.uint16) << 8
+    both[words.starts + words.lengths] = 0  # what is between them
+    some = np.bitwise_or.reduceat(both, words.starts) if len(words) else both
     return Words(
-        lengths=lengths,
-        some=np.bitwise_or.reduceat(kinds, begins) if words else kinds,
-        every=np.bitwise_and.reduceat(kinds, begins) if words else kinds,
-        first=kinds[begins],
-        runs=_longest_runs(text, begins),
+        lengths=words.lengths,
+        some=some.astype(np.uint8),
+        every=~(some >> 8).astype(np.uint8),
+        first=kinds[words.starts],
+        runs=_longest_runs(text, words),
     )
 
 
-def _longest_runs(text: NDArray[np.uint8], begins: Ints) -> Ints:
-    """The longest run of one byte in each of the words that begin there, shape (n_words,)."""
-    if not len(begins):
-        return begins
-    is_new = np.empty(len(text), np.bool_)  # a run begins here
-    is_new[0] = True
-    np.not_equal(text[1:], text[:-1], out=is_new[1:])
-    is_new[begins] = True
-    runs = np.flatnonzero(is_new)
-    lengths = np.diff(runs, append=len(text))
-    first_runs = np.cumsum(is_new)[begins] - 1  # (n_words,), of each word
-    return np.maximum.reduceat(lengths, first_runs)
+def _longest_runs(text: NDArray[np.uint8], words: Packed) -> Ints:
+    """The longest run of one byte in each word of a text, shape (n_words,)."""
+    is_next = np.zeros(len(text) + 1, np.bool_)  # the same byte as the one before
+    np.equal(text[1:], text[:-1], out=is_next[1:-1])
+    is_next[words.starts] = False
+    is_next[words.starts + words.lengths] = False
+    bounds = np.flatnonzero(is_next[1:] != is_next[:-1])  # of runs, without their first bytes
+    begins, ends = bounds[::2], bounds[1::2]
+    longest = np.minimum(words.lengths, 1)
+    places = np.searchsorted(words.starts, begins, side="right") - 1
+    np.maximum.at(longest, places, ends - begins + 1)
+    return longest

@@ -12,8 +12,9 @@ from itertools import pairwise
 import numpy as np
 
 from cbngtrain.engine.counts import Counts, summed, where
-from cbngtrain.engine.first_words import first_two_bytes, least, rows_of_smallest
+from cbngtrain.engine.first_words import least, near, rows_of_smallest
 from cbngtrain.engine.groups import rows_of, starts_of
+from cbngtrain.engine.spellings import Spellings
 from cbngtrain.engine.split_texts import LineSplitter, SplitTexts
 from cbngtrain.engine.splitter import Splitter
 from cbngtrain.engine.text_runs import Runs, TextRuns
@@ -48,7 +49,7 @@ class WordSets:
         """The column of sets that are counted already."""
         vocabulary = Vocabulary()
         starts = starts_of(np.array([len(each) for each in sets], np.int64))
-        ids = vocabulary.ids([word for each in sets for word in each])
+        ids = vocabulary.ids(Spellings([word for each in sets for word in each]))
         times = np.array([n for each in sets for n in each.values()], np.int64)
         return cls(vocabulary, lambda: summed(starts, ids, times), [True] * len(sets))
 
@@ -65,14 +66,14 @@ class WordSets:
     def dicts(self) -> list[dict[bytes, int]]:
         """The sets: word → how often it occurs."""
         times = np.split(self.counts.times, self.counts.starts[1:-1])
-        pairs = zip(self.names(), times, strict=True)
-        return [dict(zip(names, each.tolist(), strict=True)) for names, each in pairs]
+        pairs = zip(self.spelled(), times, strict=True)
+        return [dict(zip(each.words, n.tolist(), strict=True)) for each, n in pairs]
 
-    def names(self) -> list[list[bytes]]:
+    def spelled(self) -> list[Spellings]:
         """The words of each set."""
         starts, ids, _ = self.counts  # before the vocabulary is asked: to count adds words to it
-        named = list(map(self.vocabulary.words.__getitem__, ids.tolist()))
-        return [named[a:b] for a, b in pairwise(starts.tolist())]
+        words = self.vocabulary.words
+        return [words.at(ids[a:b]) for a, b in pairwise(starts.tolist())]
 
     def times(self, word: bytes) -> Ints:
         """How often a word occurs in each set, shape (n_sets,)."""
@@ -112,8 +113,7 @@ class WordSets:
         mine = self.counts  # before the vocabulary is asked: to count adds words to it
         starts, ids, times = other.counts
         if other.vocabulary is not self.vocabulary:
-            words = other.vocabulary.words
-            ids = np.array([self.vocabulary.id(words[i]) for i in ids.tolist()], np.int64)
+            ids = self.vocabulary.ids(other.vocabulary.words.at(ids))
         width = len(self.vocabulary) + 1
         ours = rows_of(mine.starts) * width + mine.ids  # ascending
         theirs = rows_of(starts) * width + ids
@@ -139,10 +139,9 @@ class WordSets:
         if self.texts and (first := self.texts.first(number)) is not None:
             return first
         counts = self.counts
-        near = self.vocabulary.column(first_two_bytes)[counts.ids]
-        starts, ids, times = where(counts, least(near, counts.starts, number))
-        words = self.vocabulary.words
-        items = zip([words[i] for i in ids.tolist()], times.tolist(), strict=True)
+        order = near(self.vocabulary)[counts.ids]
+        starts, ids, times = where(counts, least(order, counts.starts, number))
+        items = zip(self.vocabulary.named(ids), times.tolist(), strict=True)
         return rows_of_smallest(list(items), starts, number)
 
 
@@ -150,8 +149,7 @@ def _together(ours: WordSets, theirs: WordSets, sign: int) -> tuple[Ints, Ints, 
     """The counts of two columns, the second ones times *sign*; words of both are there twice."""
     starts, ids, times = theirs.counts
     if theirs.vocabulary is not ours.vocabulary:
-        words = theirs.vocabulary.words
-        ids = ours.vocabulary.ids([words[i] for i in ids.tolist()])
+        ids = ours.vocabulary.ids(theirs.vocabulary.words.at(ids))
     rows = np.concatenate([rows_of(ours.counts.starts), rows_of(starts)])
     order = rows.argsort(kind="stable")
     all_ids = np.concatenate([ours.counts.ids, ids])[order]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbngtrain.engine import word_arrays, word_list
+from cbngtrain.engine import packed, word_arrays, word_list
 from cbngtrain.engine.bayes import EDIT_TOTALS, WordCounts, read_database
 from cbngtrain.engine.print_bayes_db import database_text
 from cbngtrain.engine.word_arrays import counted_as_arrays
@@ -179,7 +179,7 @@ def test_batches(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_words_that_share_a_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When two words share a hash, here all do, a long list is counted line by line, exactly."""
-    monkeypatch.setattr(word_arrays, "_MULTIPLIER", word_arrays._MULTIPLIER * 0)
+    monkeypatch.setattr(packed, "MULTIPLIER", packed.MULTIPLIER * 0)
     monkeypatch.setattr(word_list, "_LONG_LIST", 1)
     (tmp_path / "in.dat").write_bytes(LIST)
     assert counted_as_arrays(LIST, 1) is None

@@ -8,6 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbngtrain.engine import scorer
+from cbngtrain.engine.packed import Packed
+from cbngtrain.engine.spellings import Spellings
+from cbngtrain.engine.vocabulary import NOTHING
 from cbngtrain.engine.word_sets import WordSets
 
 words = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f", b"g"])
@@ -55,6 +58,15 @@ def test_scores(database, found, num_words, limits):
     theirs = [plain_score(database, each, num_words, low, high) for each in found]
     assert ours.probabilities.tolist() == pytest.approx([score for score, _ in theirs], abs=1e-7)
     assert ours.words.tolist() == [count for _, count in theirs]
+
+
+@given(databases, st.lists(words))
+def test_packed_words_have_the_same_probabilities(database, found):
+    """Of them most are told by their hashes not to be in the database."""
+    ranks = scorer.word_probabilities(database, scorer.MIN_EDITS)
+    expected = [ranks.ranks.get(word, NOTHING) for word in found]
+    assert ranks(Spellings(found)).tolist() == expected
+    assert ranks(Spellings(Packed.of(found))).tolist() == expected
 
 
 def test_ranges_count_raw_probabilities():

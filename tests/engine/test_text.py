@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbngtrain.engine import text
+from cbngtrain.engine.packed import Packed
+from cbngtrain.engine.spellings import Spellings
 from tests.engine import plain
 
 texts = st.binary(max_size=60) | st.text('ab"\n <', max_size=60).map(str.encode)
@@ -39,11 +41,13 @@ def test_bytes_are_replaced(value, find, replace, remove, removemulti, keep):  #
 def test_words_are_replaced_as_texts_are(  # noqa: PLR0917
     values, find, replace, remove, removemulti, keep
 ):
-    """Many words at once become what each becomes."""
+    """Many words at once, packed or not, become what each becomes."""
     change = text.Replacement(
         find=find, replace=replace, remove=remove, removemulti=removemulti, keep=keep
     )
-    assert change.of_each(values) == [change.of(value) for value in values]
+    expected = [change.of(value) for value in values]
+    assert change.of_each(Spellings(values)).words == expected
+    assert change.of_each(Spellings(Packed.of(values))).words == expected
 
 
 @given(st.lists(texts, max_size=4), st.lists(some_bytes, min_size=1, max_size=4))

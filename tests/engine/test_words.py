@@ -1,17 +1,21 @@
 """Words and sets of them, against plain second implementations."""
 
 from collections import Counter
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbngtrain.engine import first_words, word_metrics
+from cbngtrain.engine import first_words, splitter, word_metrics
 from cbngtrain.engine.first_words import sorted_and_joined
+from cbngtrain.engine.packed import MULTIPLIER, Packed
+from cbngtrain.engine.spellings import Spellings
 from cbngtrain.engine.splitter import Splitter
 from cbngtrain.engine.text import Replacement
 from cbngtrain.engine.text_runs import Runs
-from cbngtrain.engine.vocabulary import MANY, NOTHING, Vocabulary, numbered
+from cbngtrain.engine.vocabulary import NOTHING, Vocabulary, numbered
 from cbngtrain.engine.word_sets import Splitting, WordSets
 from tests.engine import plain
 
@@ -52,10 +56,22 @@ def page_pairs(draw):
 @given(st.lists(texts, max_size=3), some_bytes, some_bytes)
 def test_texts_are_split(each, valid, ignored):
     """Whatever bytes are of words, and whatever bytes are ignored."""
-    splitter = Splitter(valid, ignored)
+    ours = Splitter(valid, ignored)
     found = [(plain.words(text, valid, ignored)) for text in each]
-    assert [splitter.words(text) for text in each] == found
-    assert splitter.marked_words(each) == [w for ws in found for w in (*ws, splitter.mark)]
+    assert [ours.words(text) for text in each] == found
+    assert ours.marked_words(each).words == [w for ws in found for w in (*ws, ours.mark)]
+
+
+@pytest.mark.parametrize("ignored", [IGNORED, b""], ids=["ignored bytes", "none"])
+@given(st.lists(texts | st.just(b" '''''''''''' a"), max_size=3))
+def test_long_texts_are_split(ignored, each):
+    """Into packed words."""
+    ours = Splitter(VALID, ignored)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splitter, "LONG", 0)
+        found = ours.marked_words(each)
+    assert found.is_packed
+    assert found.words == [w for t in each for w in (*plain.words(t, VALID, ignored), ours.mark)]
 
 
 @given(pages)
@@ -173,51 +189,104 @@ def test_more_words_than_16_bits_count():
     assert column.dicts() == [_set(text, 1), {b"69999": 1, b"69998": 1}]
 
 
-def test_many_distinct_words_count():
-    """Also where they are numbered by their hashes, and few others afterwards."""
-    words = [b"%x" % (number * 40_503 % (1 << 24)) for number in range(MANY)]
-    text = b" ".join([*words, *words[:9]])
-    ours, theirs = (Splitting().of([each], HOW, Runs()) for each in (text, b"0 x"))
-    assert ours.dicts() == [_set(text, 1)]
-    assert theirs.minus(ours).dicts() == [_difference(_set(b"0 x", 1), _set(text, 1))]
-    assert ours.changed(CHANGES["word by word"]).times(b"0").tolist() == [2]
+def _all_of(pairs: list[tuple[bytes, bytes]], together: int, number: int) -> list[object]:
+    """What is asked of the words of new texts and of old ones."""
+    ours, old = _columns(pairs, together)
+    changed = [ours.changed(change) for change in CHANGES.values()]
+    return [
+        ours.first(number),
+        [each.first(number) for each in changed],
+        ours.minus(old).dicts(),
+        old.changed(CHANGES["word by word"]).common(changed[0]).tolist(),
+        [each.dicts() for each in (ours, old, *changed)],
+    ]
 
 
-class _Alike(bytes):
-    """Bytes that all have one hash."""
+@given(some_pairs, st.integers(1, 3), st.integers(1, 10))
+def test_words_of_long_texts_are_like_others(pairs, together, number):
+    """They are packed, and everything that is asked of them has the same answer."""
+    expected = _all_of(pairs, together, number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splitter, "LONG", 0)
+        assert _all_of(pairs, together, number) == expected
 
-    def __hash__(self) -> int:
-        return 7
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_many_distinct_words_count(length):
+    """Of a text so long that they are packed, and few others before and afterwards."""
+    words = [b"%x" % (number * 40_503 % (1 << 20)) for number in range(splitter.LONG // 5)]
+    each = [b"0 x y", b" ".join([*words, *words[:9]]), b"x y 0 z"]
+    expected = [_set(text, length) for text in each]
+    splitting = Splitting()
+    columns = [splitting.of([text], HOW, Runs(length)) for text in each]
+    assert [column.dicts() for column in columns] == [[each] for each in expected]
+    assert columns[1].minus(columns[2]).dicts() == [_difference(expected[1], expected[2])]
 
 
-@given(st.lists(texts), st.lists(texts))
-def test_words_are_numbered_as_they_are_met(first, then):
-    """By their hashes as by a dictionary, and the numbers that are given stay."""
-    words = [b"", *first, *then]
-    places = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    found = numbered(words)
-    assert found
-    assert found[0].tolist() == [places[word] for word in words]
-    assert found[1] == list(places)
+def _packed(words: Sequence[bytes]) -> Spellings:
+    return Spellings(Packed.of(words))
+
+
+any_words = st.lists(texts | st.builds(bytes.__mul__, texts, st.just(5)))
+
+
+@given(any_words, any_words, any_words)
+def test_words_are_numbered_as_they_are_met(first, then, last):
+    """Packed ones as others, and the numbers that are given stay."""
+    places = {b"": NOTHING}
+    for word in [*first, *then, *last]:
+        places.setdefault(word, len(places) - 1)
+    vocabulary = Vocabulary()
+    assert vocabulary.ids(Spellings(first)).tolist() == [places[word] for word in first]
+    assert vocabulary.ids(_packed(then)).tolist() == [places[word] for word in then]
+    assert vocabulary.ids(Spellings(last)).tolist() == [places[word] for word in last]
+    assert [b"", *vocabulary.words.words] == list(places)
+    assert [vocabulary.id(word) for word in places] == list(places.values())
+    assert vocabulary.named(np.arange(-1, len(vocabulary))) == list(places)
+
+
+def _of_one_hash() -> list[bytes]:
+    """Two words of 16 bytes: what the first half does to a hash, the second half undoes."""
+    one, other = (int.from_bytes(half, "little") for half in (b"one half", b"another "))
+    mixed = [(half ^ 16) * int(MULTIPLIER) % (1 << 64) for half in (one, other)]
+    first, second = (number ^ number >> 32 for number in mixed)
+    undone = (first ^ second ^ one).to_bytes(8, "little")
+    return [b"one halfone half", b"another " + undone]
 
 
 def test_words_of_one_hash_are_told_apart():
     """They are not numbered by their hashes."""
-    assert numbered([_Alike(b"a"), _Alike(b"b")]) is None
+    alike = _packed(_of_one_hash())
+    assert alike.hashes[0] == alike.hashes[1]
+    assert numbered(alike) is None
     vocabulary = Vocabulary()
-    assert vocabulary.ids([_Alike(b"a"), _Alike(b"b"), _Alike(b"a")]).tolist() == [0, 1, 0]
-    assert (vocabulary.id(_Alike(b"b")), vocabulary.id(_Alike(b"c"))) == (1, NOTHING)
+    assert vocabulary.ids(_packed([b"a", b"b"])).tolist() == [0, 1]
+    assert vocabulary.ids(alike).tolist() == [2, 3]
+    assert vocabulary.ids(_packed([*alike.words, b"", b"a"])).tolist() == [2, 3, NOTHING, 0]
+    assert vocabulary.id(alike.words[1]) == 3
 
 
-beginnings = st.sampled_from([b"", b"\0", b"begins as", b"begins a"])
+def test_hashes_that_begin_alike_are_told_apart():
+    """The bits that make room for the places of words count where others do not suffice."""
+    hashes = np.array([5, 4, 5, 4], np.uint64)
+    words = Spellings(Packed.of([b"a", b"b", b"a", b"b"]), hashes)
+    found = numbered(words)
+    assert found
+    assert (found.numbers.tolist(), found.is_new.tolist()) == (
+        [0, 1, 0, 1],
+        [True, True, False, False],
+    )
+
+
+beginnings = st.sampled_from([b"", b"\0", b"begins as", b"begins a", b"begins as well" * 6])
 
 
 @given(st.sets(st.builds(bytes.__add__, beginnings, texts)), st.sampled_from([b"\n", b"\n0 "]))
 def test_words_in_byte_order(words, separator):
-    """Also of so many that their bytes are ordered, not the words."""
+    """Also of so many that numbers are ordered, not the words."""
     more = [*words, *(b"%d" % number for number in range(first_words.MANY))]
-    assert sorted_and_joined(list(words), separator) == separator.join(sorted(words))
-    assert sorted_and_joined(more, separator) == separator.join(sorted(more))
+    assert sorted_and_joined(Spellings([*words]), separator) == separator.join(sorted(words))
+    assert sorted_and_joined(Spellings(more), separator) == separator.join(sorted(more))
 
 
 counts = st.dictionaries(
