@@ -1,6 +1,7 @@
 """``cbng-trainer get``, ``why``, ``forget`` and ``pods``: they look at what was built."""
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -31,11 +32,13 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     whys = commands.add_parser("why", help="tell what would be built and why, or why it was")
     whys.add_argument("step", nargs="?", default="", metavar="SLUG[/STEP]",
                       help="only this edit set, or this step of it")  # fmt: skip
+    whys.add_argument("--json", action="store_true", help="for programs")
     whys.set_defaults(command=why)
 
     lister = commands.add_parser("pods", help="list the pods in which steps run, or ran")
     lister.add_argument("--prune", action="store_true",
                         help="delete those that have ended or are unknown to the plan")  # fmt: skip
+    lister.add_argument("--json", action="store_true", help="for programs")
     lister.set_defaults(command=pods)
 
     disown = commands.add_parser("forget", help="disown a step's record: it is built anew")
@@ -122,36 +125,45 @@ def why(arguments: argparse.Namespace) -> int:
     build = compose(os.environ, runs=False)
     slug, _, recipe = arguments.step.partition("/")
     chosen = _step(build, arguments.step) if recipe else None
+    found = []
     for edit_set in [build.plan.edit_set(slug)] if slug else build.plan.edit_sets:
         unknown: set[str] = set()  # artifacts that will be others, or of which nothing is known
         for step in build.plan.steps[edit_set.slug]:
-            state = _state(build, step, unknown)
+            does, told = _state(build, step, unknown)
             if chosen is None or chosen == step:
-                print(f"{step.name}: {state}")
+                found.append({"step": step.name, "does": does, "told": told})
+                if not arguments.json:
+                    print(f"{step.name}: {told}")
+    if arguments.json:
+        print(json.dumps(found, indent=1))
     return 0
 
 
-def _state(build: Build, step: Step, unknown: set[str]) -> str:
-    """Return what a build would do with *step*, and why; what it makes anew goes to *unknown*."""
+def _state(build: Build, step: Step, unknown: set[str]) -> tuple[str, str]:
+    """
+    Return what a build would do with *step*, in a word and with the reason in a sentence.
+
+    The word is ``build``, ``look`` or ``nothing``. What it makes anew goes to *unknown*.
+    """
     if not build.is_due(step):
-        return "has nothing to do: no other network is known to compare with"
+        return "nothing", "has nothing to do: no other network is known to compare with"
     made = [leaf.artifact for leaf in step.recipe.leaves]
     reads = step.recipe.reads.values()
     lacking = [n for n in reads if read_reference(build.reference(step.slug, n)) is None]
     if waits := sorted(unknown.intersection(reads) | set(lacking)):
         unknown.update(made)
         makers = sorted({build.plan.maker(step.slug, name).name for name in waits})
-        return f"will look when {' and '.join(makers)} has been looked at"
+        return "look", f"will look when {' and '.join(makers)} has been looked at"
     record = build.store.find(fingerprint(step, build.inputs(step)))
     referred = [read_reference(build.reference(step.slug, name)) for name in made]
     if record is None and step.recipe.name == "previous" and all(referred):
-        return "up to date; its own trial was on the same edits"
+        return "nothing", "up to date; its own trial was on the same edits"
     if record is None:
         unknown.update(made)
-        return f"will be built: {'; '.join(build.reasons(step))}"
+        return "build", f"will be built: {'; '.join(build.reasons(step))}"
     if any(reference is None or reference.by != record.fingerprint for reference in referred):
-        return f"will look, and find its record {record.fingerprint:.12}"
-    return f"up to date; {_why_built(build, step, record)}"
+        return "look", f"will look, and find its record {record.fingerprint:.12}"
+    return "nothing", f"up to date; {_why_built(build, step, record)}"
 
 
 def _why_built(build: Build, step: Step, record: Record) -> str:
@@ -169,14 +181,19 @@ def pods(arguments: argparse.Namespace) -> int:
 
     settings = settings_from(os.environ, "WARNING")
     service = ReviewService(settings.review_url)
-    found = edit_sets(asked_groups(service), service.dump_url, settings.fallback_trial)
-    build = build_of(settings, found, runs=False)
+    planned = edit_sets(asked_groups(service), service.dump_url, settings.fallback_trial)
+    build = build_of(settings, planned, runs=False)
     cluster = Cluster(settings.kubeconfig, settings.namespace)
+    found = []
     for row in rows(cluster.pods()[0], build.plan, datetime.now(UTC)):
-        print(row)
-        if arguments.prune and row.surplus:
+        is_deleted = bool(arguments.prune and row.surplus)
+        if is_deleted:
             cluster.delete(row.pod)
-            print(f"{row.name} is deleted")
+        found.append({**row.to_json(), "deleted": is_deleted})
+        if not arguments.json:
+            print(f"{row}\n{row.name} is deleted" if is_deleted else row)
+    if arguments.json:
+        print(json.dumps(found, indent=1))
     return 0
 
 

@@ -1,5 +1,6 @@
 """``cbng-trainer``, as its operators call it."""
 
+import json
 import shlex
 import time
 from pathlib import Path
@@ -279,6 +280,19 @@ def test_why_tells_what_would_be_built_and_from_what_change(built: Site):
     assert "ann:alpha: will be built: parameters.seed 1 → 7" in ended.out
     assert "trial:alpha: will look when ann:alpha has been looked at" in ended.out
     assert "bayes_db:alpha: up to date; built as " in ended.out
+
+
+def test_why_tells_programs_what_a_build_would_do(built: Site):
+    """A list, a step each: what it would do in a word, and the sentence that people read."""
+    said = trainer(built, "why", "alpha", CBNG_SEED="7").lines
+
+    rows = json.loads(trainer(built, "why", "alpha", "--json", CBNG_SEED="7").out)
+
+    assert [f"{row['step']}: {row['told']}" for row in rows] == said
+    does = {row["step"]: row["does"] for row in rows}
+    assert (does["bayes_db:alpha"], does["ann:alpha"], does["trial:alpha"]) == (
+        "nothing", "build", "look",
+    )  # fmt: skip
 
 
 def test_why_tells_after_a_build_why_it_was(built: Site):

@@ -1,7 +1,7 @@
 """Our pods in a cluster, as people see them, and which of them nobody needs any more. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from math import inf
 from typing import Any
@@ -37,6 +37,12 @@ class Row:
     def __str__(self) -> str:
         told = f"{self.name}  {self.age:.0f} s  {self.step} as {self.fingerprint:.12}: {self.state}"
         return f"{told} ({self.surplus})" if self.surplus else told
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for programs; *age* is in seconds."""
+        told = asdict(self)
+        del told["pod"]
+        return told
 
 
 def rows(pods: Iterable[dict[str, Any]], plan: Plan, now: datetime) -> list[Row]:

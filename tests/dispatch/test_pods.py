@@ -12,8 +12,8 @@ from cbngtrain.errors import (
     SettingsError,
 )
 from cbngtrain.step import Made, fingerprint
-from tests.conftest import wait_until
-from tests.dispatch.conftest import BRISK, CORE, Stage, step_of
+from tests.conftest import Site, wait_until
+from tests.dispatch.conftest import BRISK, CORE, TOKEN, Stage, step_of
 from tests.dispatch.fake_cluster import FakeCluster, Json
 from tests.dispatch.plays import (
     STEP,
@@ -248,3 +248,24 @@ def test_kubeconfig_that_cannot_be_used(stage: Stage, tmp_path: Path):
     path.write_text(json.dumps(config))
     with pytest.raises(SettingsError, match="does not have the cluster verified"):
         replace(stage, kubeconfig=str(path)).dispatcher()
+
+
+def test_pods_are_told_to_programs(stage: Stage, site: Site):
+    """What `cbng-trainer pods` prints as JSON: whose pod, its state, why nobody needs it."""
+    inputs = stage.inputs()
+    name = other_pod(stage, inputs, **{"cbngtrain/edit-set": "alpha"})
+    stage.cluster.end(name, 82)
+    env = {"CBNG_CORE": "", "CBNG_DISPATCH": "pods", "CBNG_STORE_URL": "http://198.51.100.1:1",
+           "CBNG_CORE_IMAGE": str(CORE), "FILE_API_KEY": TOKEN,
+           "KUBECONFIG": stage.kubeconfig, "CBNG_LOG_LEVEL": "ERROR"}  # fmt: skip
+
+    ended = site.run("cbng-trainer", "pods", "--prune", "--json", env=env)
+
+    assert ended.status == 0, ended
+    (row,) = json.loads(ended.out)
+    assert row.pop("age") >= 0
+    assert row == {
+        "name": name, "step": "unknown:alpha", "fingerprint": fingerprint(STEP, inputs),
+        "state": row["state"], "surplus": "ended", "deleted": True,
+    }  # fmt: skip
+    assert stage.cluster.pods() == []
