@@ -85,8 +85,9 @@ def configuration(path: Path, ref: str = "") -> dict[str, Any]:
                 component["build"]["ref"] = ref
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise SettingsError(f"{path}: is no components configuration: {error!r}") from error
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+        told = " ".join(str(error).split()) if isinstance(error, yaml.YAMLError) else repr(error)
+        raise SettingsError(f"{path}: is no components configuration: {told}") from error
     return dict(config)
 
 

@@ -20,7 +20,7 @@ from cbngtrain.deploy import (
     kept_secret,
     rotated,
 )
-from cbngtrain.errors import SettingsError
+from cbngtrain.errors import SettingsError, reason
 from cbngtrain.settings import Settings
 from cbngtrain.toolforge_api import ToolforgeApi, identity
 
@@ -155,7 +155,7 @@ def _text(path: Path) -> str:
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{path}: cannot be read: {type(error).__name__}") from error
+        raise SettingsError(f"{path}: cannot be read: {reason(error)}") from error
     return text.strip()
 
 

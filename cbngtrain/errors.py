@@ -179,3 +179,11 @@ def instead(name: str, known: Collection[str]) -> str:
         return f"is {by_lower[near[0]]!r} meant?"
     told = [*list(known)[:_TOLD], *([f"{len(known) - _TOLD} more"] if len(known) > _TOLD else [])]
     return f"known are: {', '.join(told) or 'none'}"
+
+
+def reason(error: BaseException) -> str:
+    """Return what the operating system said, if it did, else what a library's *error* says."""
+    inner = error
+    while inner.__context__ is not None:
+        inner = inner.__context__
+    return (inner.strerror if isinstance(inner, OSError) else None) or str(error)

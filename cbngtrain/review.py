@@ -19,7 +19,7 @@ from typing import Any, Self, TypeVar
 import requests
 from tqdm import tqdm
 
-from cbngtrain.errors import ReviewError
+from cbngtrain.errors import ReviewError, reason
 
 log = logging.getLogger(__name__)
 
@@ -204,17 +204,9 @@ def _asked_once(url: str, read: Callable[[requests.Response], T], who: str) -> T
         told = f"{error.response.status_code} {error.response.reason}"
         raise ReviewError(f"{url}: {who} answered {told}") from error
     except requests.RequestException as error:
-        raise ReviewError(f"{url}: {who} cannot be asked: {_reason(error)}") from error
+        raise ReviewError(f"{url}: {who} cannot be asked: {reason(error)}") from error
     except OSError as error:
         raise ReviewError(f"{url}: its answer cannot be written: {error}") from error
-
-
-def _reason(error: requests.RequestException) -> str:
-    """Return what the operating system said, if it did, else what *error* says."""
-    inner: BaseException = error
-    while inner.__context__ is not None:
-        inner = inner.__context__
-    return (inner.strerror if isinstance(inner, OSError) else None) or str(error)
 
 
 def _may_pass(error: BaseException | None) -> bool:

@@ -22,7 +22,7 @@ from urllib.parse import quote, quote_plus
 import requests
 import yaml
 
-from cbngtrain.errors import SettingsError, ToolforgeError
+from cbngtrain.errors import SettingsError, ToolforgeError, reason
 from cbngtrain.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -193,13 +193,13 @@ class ToolforgeApi:
                 allow_redirects=False,  # a redirect would take the token elsewhere
             )
         except requests.exceptions.SSLError as error:
-            problem = _redacted(str(error), token)
+            problem = _redacted(reason(error), token)
             raise ToolforgeError(f"{url}: cannot be trusted: {problem}", code=0) from None
         except _LOST as error:
-            problem = _redacted(str(error), token)
+            problem = _redacted(reason(error), token)
             raise ToolforgeError(f"{url}: Toolforge cannot be asked: {problem}") from None
         except (requests.RequestException, OSError) as error:
-            problem = _redacted(str(error), token)
+            problem = _redacted(reason(error), token)
             raise ToolforgeError(f"{url}: cannot be asked: {problem}", code=0) from None
         if not answer.ok or answer.is_redirect:
             told = _redacted(_told(answer), token)

@@ -596,14 +596,27 @@ def test_kubeconfig_that_is_none_is_refused(tmp_path: Path, text: str):
         identity_in(path)
 
 
-@pytest.mark.parametrize("text", ["", "components: 1", "a: [", "components: {a: {}}"])
-def test_configuration_that_is_none_is_refused(tmp_path: Path, text: str):
-    """A file that is no components configuration is one sentence."""
+@pytest.mark.parametrize(
+    "text", [b"", b"components: 1", b"a: [", b"components: {a: {}}", b"\xff\x00"]
+)
+def test_configuration_that_is_none_is_refused(tmp_path: Path, text: bytes):
+    """A file that is no components configuration is one sentence, for people."""
     path = tmp_path / "components.yaml"
-    path.write_text(text)
+    path.write_bytes(text)
 
-    with pytest.raises(SettingsError, match=str(path)):
+    with pytest.raises(SettingsError, match=str(path)) as found:
         configuration(path, "v1")
+
+    assert not re.search(r"\n|object at", str(found.value))
+
+
+def test_api_that_nobody_serves_is_told_in_few_words():
+    """What the operating system said, not the library's layers."""
+    with (
+        ToolforgeApi("https://127.0.0.1:1", TOOL, None, sleep=lambda _: None) as api,
+        pytest.raises(ToolforgeError, match=r"/x: Toolforge cannot be asked: Connection refused$"),
+    ):
+        api.ask("GET", "x")
 
 
 def test_first_token_is_alone():
