@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import re
 import shutil
 import subprocess
 import sys
