@@ -7,6 +7,7 @@ that refers to. All else is up to date, and nothing is said of it.
 """
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -229,6 +230,11 @@ def see_to_database(*, repair: bool) -> None:
     _DATABASE.unlink()
 
 
+def _can_have_database() -> bool:
+    """Return whether there is doit's database or may be one; `doit list` needs none."""
+    return _DATABASE.exists() or os.access(_DATABASE.absolute().parent, os.W_OK)
+
+
 def doit_config(build: Build) -> dict[str, Any]:
     """Return what doit is told to do with *build*."""
 
@@ -240,7 +246,7 @@ def doit_config(build: Build) -> dict[str, Any]:
 
     return {
         "backend": "sqlite3",  # one file, which a kill cannot cut
-        "dep_file": str(_DATABASE),
+        "dep_file": str(_DATABASE) if _can_have_database() else ":memory:",
         "par_type": "thread",  # steps wait for processes and pods; nothing needs to be pickled
         "continue": True,  # one edit set's failure leaves the others to finish
         "reporter": BuildReporter,

@@ -1,5 +1,6 @@
 """What a build says and does on bad days, with real doit, real processes and a core in small."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -100,6 +101,35 @@ def test_killed_step_has_failed_whatever_it_left(site: Site):
     assert ended.status == 10, ended
     assert "FAILED ann:alpha failed with signal 9 (SIGKILL)" in ended.out
     assert site.run("cbng-trainer", "why", "alpha/ann").out.startswith("ann:alpha: will be built")
+
+
+UNPRIVILEGED = [] if os.geteuid() else ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+"""What takes from root the right to write everywhere."""
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "told"),
+    [
+        (["list"], 0, "ann "),
+        (["info", "ann:alpha"], 1, "targets do not exist"),
+        ([], 3, ".doit.lock: Permission denied"),
+    ],
+    ids=["list", "info", "run"],
+)
+def test_checkout_that_nobody_may_write_to(site: Site, command: list[str], status: int, told: str):
+    """It can be looked at, and nothing is built: one line says why."""
+    site.path.chmod(0o555)
+    words = [sys.executable, "-B", "-m", "doit", *command]
+
+    ended = subprocess.run(
+        [*UNPRIVILEGED, *words], cwd=site.path, env=site.env(), check=False, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    site.path.chmod(0o755)
+
+    assert ended.returncode == status, ended.stdout
+    assert told in ended.stdout
+    assert "Traceback" not in ended.stdout
 
 
 def test_failed_step_is_tried_again_by_the_next_build(site: Site):
