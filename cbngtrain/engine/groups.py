@@ -74,7 +74,7 @@ def ranges(begins: Ints, sizes: Ints) -> Ints:
 
 def kept(starts: Ints, which: NDArray[np.bool_]) -> Ints:
     """Where rows begin when only some of their items are kept."""
-    return starts_of(which)[starts]
+    return np.searchsorted(np.flatnonzero(which), starts)
 
 
 def _order(starts: Ints, keys: Sequence[Ints]) -> Ints:
@@ -88,6 +88,8 @@ def _order(starts: Ints, keys: Sequence[Ints]) -> Ints:
 
 
 def _order_of_row(keys: Sequence[NDArray[np.integer]]) -> Ints:
+    if len(keys[0]) > _RADIX and (np.diff(keys[0]) > 0).all():
+        return np.arange(len(keys[0]))
     if len(keys[0]) > _RADIX and (together := _in_one(keys)) is not None:
         together.sort()
         return together & ((1 << len(keys[0]).bit_length()) - 1)

@@ -133,6 +133,13 @@ class Packed:
         rest = np.clip(self.lengths - begin, 0, 8)
         return (self.text.eights[starts] & _MASKS[rest]).byteswap()
 
+    def are(self, word: bytes) -> Flags:
+        """Whether each of the words is a given one, of eight bytes at most."""
+        found: Flags = self.lengths == len(word)
+        places = np.flatnonzero(found)
+        found[places] = self.at(places).first_bytes() == Packed.of([word]).first_bytes()
+        return found
+
     def are_equal(self, others: "Packed") -> bool:
         """Whether each of the words is the one at its place in the others."""
         if (self.lengths != others.lengths).any():

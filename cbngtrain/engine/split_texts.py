@@ -86,7 +86,9 @@ class LineSplitter:
 
     def words(self, lines: Ints) -> Words:
         """The words of lines, a row each; of line `NOTHING`, none."""
-        self._split(np.unique(lines[self._begins[lines] == _UNSPLIT]))
+        is_asked = np.zeros(len(self._lines) + 1, np.bool_)  # and whether `NOTHING` is, at the end
+        is_asked[lines] = True
+        self._split(np.flatnonzero(is_asked[:-1] & (self._begins == _UNSPLIT)))
         sizes = np.where(lines == NOTHING, 0, self._sizes[lines])
         return Words(starts_of(sizes), self._words[ranges(self._begins[lines], sizes)])
 
@@ -95,8 +97,7 @@ class LineSplitter:
             return text.split(b"\n")
         return [text]
 
-    def _split(self, lines: Ints) -> None:
-        numbers = lines[lines != NOTHING]
+    def _split(self, numbers: Ints) -> None:
         if not len(numbers):
             return
         each = [self._lines[number] for number in numbers.tolist()]

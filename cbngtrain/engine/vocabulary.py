@@ -113,13 +113,19 @@ class Vocabulary:
 
     def _ids_of_many(self, words: Spellings) -> Ints | None:
         """The ids of words that are packed from now on; None if two words share a hash."""
-        n_before = 1 + len(self)
-        found = numbered(chained([Spellings([self._nothing]), self.words, words]))
+        n_before = len(self)
+        found = numbered(chained([self.words, words]))
         if found is None:
             return None
-        if self._packed is None or found.is_new[n_before:].any():
-            self._packed = chained([self.words, words.only(found.is_new[n_before:])])
-        return found.numbers[n_before:] + NOTHING
+        ids, is_new = found.numbers[n_before:], found.is_new[n_before:]
+        is_nothing = words.packed.are(self._nothing)
+        if is_nothing.any():
+            number = ids[is_nothing.argmax()]
+            ids = np.where(is_nothing, NOTHING, ids - (ids > number))
+            is_new = is_new & ~is_nothing
+        if self._packed is None or is_new.any():
+            self._packed = chained([self.words, words.only(is_new)])
+        return ids
 
     def _unpack(self) -> None:
         """From now on the words are in a dictionary."""
@@ -162,15 +168,11 @@ def numbered(words: Spellings) -> Numbered | None:
 
 def _numbered(words: Spellings, alike: Together) -> Numbered | None:
     order, is_first = alike
-    if is_first.all():
-        return Numbered(np.arange(len(words)), is_first)
-    firsts = order[is_first]
-    is_new = np.zeros(len(words), np.bool_)
-    is_new[firsts] = True
-    numbers = np.empty(len(words), np.int64)
-    sizes = np.diff(np.flatnonzero(is_first), append=len(words))
-    numbers[order] = np.repeat((np.cumsum(is_new) - 1)[firsts], sizes)
-    again = np.flatnonzero(~is_new)
-    met = np.flatnonzero(is_new)[numbers[again]]  # where the word of each was met
-    are_equal = words.packed.at(again).are_equal(words.packed.at(met))
+    is_new = np.ones(len(words), np.bool_)
+    later = np.flatnonzero(~is_first)  # places in the order
+    again, first = order[later], order[is_first][later - np.arange(1, len(later) + 1)]
+    is_new[again] = False
+    numbers = np.cumsum(is_new) - 1
+    numbers[again] = numbers[first]
+    are_equal = words.packed.at(again).are_equal(words.packed.at(first))
     return Numbered(numbers, is_new) if are_equal else None

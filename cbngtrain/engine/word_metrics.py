@@ -95,7 +95,7 @@ def metrics(sets: WordSets) -> dict[str, Ints]:
     starts, ids, times = sets.counts
     filled = np.flatnonzero(np.diff(starts))  # sets; `reduceat` has no answer for empty ones
 
-    def of_sets(reduced: np.ufunc, values: Ints) -> Ints:
+    def of_sets(reduced: np.ufunc, values: NDArray[np.integer]) -> Ints:
         found = np.zeros(len(starts) - 1, np.int64)
         if len(filled):
             found[filled] = reduced.reduceat(values, starts[filled])
@@ -112,10 +112,10 @@ def metrics(sets: WordSets) -> dict[str, Ints]:
     }
 
 
-def _of_words(words: Spellings) -> Ints:
+def _of_words(words: Spellings) -> NDArray[np.int32]:
     """What `OF_WORDS` asks of each word, shape (n_words, n_metrics), metric by metric in memory."""
     described = _described(words.packed.compact())
-    return np.array([function(described) for function in OF_WORDS.values()], np.int64).T
+    return np.array([function(described) for function in OF_WORDS.values()], np.int32).T
 
 
 def _described(words: Packed) -> Words:

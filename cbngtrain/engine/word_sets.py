@@ -78,8 +78,10 @@ class WordSets:
     def times(self, word: bytes) -> Ints:
         """How often a word occurs in each set, shape (n_sets,)."""
         starts, ids, times = self.counts
-        found = np.flatnonzero(ids == self.vocabulary.id(word))
         result = np.zeros(len(starts) - 1, np.int64)
+        if (number := self.vocabulary.id(word)) == NOTHING:
+            return result
+        found = np.flatnonzero(ids == number)
         result[np.searchsorted(starts, found, side="right") - 1] = times[found]
         return result
 
