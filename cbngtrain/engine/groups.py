@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from cbngtrain.engine.vocabulary import Ints
 
+LONG_ROW = 1 << 16  # items above which one sort of a row is quicker than one per key (measured)
+
 _RADIX = 1 << 16  # numpy sorts 16-bit numbers by radix, ten times as fast as others
 
 
@@ -42,12 +44,7 @@ def grouped(starts: Ints, keys: Sequence[Ints], counts: Ints | None = None) -> G
         keys: One or more arrays, shape (n_items,), of numbers from -1 on.
         counts: What each item counts, shape (n_items,); 1 if not given.
     """
-    order = _order(starts, keys)
-    is_first = np.zeros(len(order), np.bool_)
-    is_first[starts[:-1][starts[:-1] < len(order)]] = True
-    for key in keys:
-        sorted_key = key[order]
-        is_first[1:] |= sorted_key[1:] != sorted_key[:-1]
+    order, is_first = _ordered_at_once(starts, keys) or _ordered(starts, keys)
     firsts = np.flatnonzero(is_first)
     if counts is None:
         sums = np.diff(firsts, append=len(order))
@@ -77,38 +74,49 @@ def kept(starts: Ints, which: NDArray[np.bool_]) -> Ints:
     return np.searchsorted(np.flatnonzero(which), starts)
 
 
+def _ordered(starts: Ints, keys: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]]:
+    """The items of each row ordered by their keys; whether each is the first of its group."""
+    order = _order(starts, keys)
+    is_first = np.zeros(len(order), np.bool_)
+    is_first[starts[:-1][starts[:-1] < len(order)]] = True
+    for key in keys:
+        sorted_key = key[order]
+        is_first[1:] |= sorted_key[1:] != sorted_key[:-1]
+    return order, is_first
+
+
+def _ordered_at_once(starts: Ints, keys: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]] | None:
+    """The same, of long rows: row, keys and place of each item as one number, if they fit."""
+    if np.diff(starts).max(initial=0) <= LONG_ROW:
+        return None
+    columns = [rows_of(starts) - 1, *keys]  # of numbers from -1 on
+    bits = [int(column.max() + 1).bit_length() for column in columns]
+    bits_of_place = int(starts[-1]).bit_length()
+    if sum(bits) + bits_of_place >= 64:
+        return None
+    each = np.zeros(starts[-1], np.int64)
+    for column, width in zip(columns, bits, strict=True):
+        each = each << width | (column + 1)
+    each = each << bits_of_place | np.arange(starts[-1])
+    if (each[1:] < each[:-1]).any():
+        each.sort()
+    order = each & ((1 << bits_of_place) - 1)
+    each >>= bits_of_place
+    is_first = np.ones(starts[-1], np.bool_)
+    np.not_equal(each[1:], each[:-1], out=is_first[1:])
+    return order, is_first
+
+
 def _order(starts: Ints, keys: Sequence[Ints]) -> Ints:
     """The items of each row ordered by their keys, the first key first; shape (n_items,)."""
-    narrow = [_narrow(key) for key in keys]
-    order = np.empty(len(keys[0]), np.int64)
+    *others, last = [_narrow(key) for key in keys]
+    order = np.empty(len(last), np.int64)
     for begin, end in pairwise(starts.tolist()):
-        row = _order_of_row([key[begin:end] for key in narrow])
+        row = last[begin:end].argsort(kind="stable")
+        for key in reversed(others):
+            row = row[key[begin:end][row].argsort(kind="stable")]
         np.add(row, begin, out=order[begin:end])
     return order
-
-
-def _order_of_row(keys: Sequence[NDArray[np.integer]]) -> Ints:
-    if len(keys[0]) > _RADIX and (np.diff(keys[0]) > 0).all():
-        return np.arange(len(keys[0]))
-    if len(keys[0]) > _RADIX and (together := _in_one(keys)) is not None:
-        together.sort()
-        return together & ((1 << len(keys[0]).bit_length()) - 1)
-    order = keys[-1].argsort(kind="stable")
-    for key in reversed(keys[:-1]):
-        order = order[key[order].argsort(kind="stable")]
-    return order
-
-
-def _in_one(keys: Sequence[NDArray[np.integer]]) -> Ints | None:
-    """The keys of each item and its place in one number, if they fit: sorts quickly."""
-    place = np.arange(len(keys[0]))
-    bits = [int(key.max() + 1).bit_length() for key in keys]
-    if sum(bits) + len(place).bit_length() >= 64:
-        return None
-    found = np.zeros(len(place), np.int64)
-    for key, width in zip(keys, bits, strict=True):
-        found = found << width | (key.astype(np.int64) + 1)
-    return found << len(place).bit_length() | place
 
 
 def _narrow(key: Ints) -> NDArray[np.integer]:

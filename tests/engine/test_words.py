@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbngtrain.engine import first_words, splitter, word_metrics
+from cbngtrain.engine import first_words, groups, splitter, word_metrics
 from cbngtrain.engine.first_words import sorted_and_joined
 from cbngtrain.engine.packed import MULTIPLIER, Packed
 from cbngtrain.engine.spellings import Spellings
@@ -276,6 +277,32 @@ def test_hashes_that_begin_alike_are_told_apart():
         [0, 1, 0, 1],
         [True, True, False, False],
     )
+
+
+rows_of_items = st.lists(
+    st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 2), st.integers(-2, 2))), min_size=1
+)
+
+
+@pytest.mark.parametrize("long_row", [0, 1 << 16], ids=["at once", "row by row"])
+@given(rows_of_items)
+def test_items_are_grouped(long_row, rows):
+    """Row by row, in the order of their keys, with what they count summed."""
+    items = np.array([item for row in rows for item in row], np.int64).reshape(-1, 3)
+    starts = groups.starts_of(np.array([len(row) for row in rows]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "LONG_ROW", long_row)
+        found = groups.grouped(starts, [items[:, 0], items[:, 1]], items[:, 2])
+    keys = items[found.members, :2].tolist()
+    bounds = pairwise(found.starts.tolist())
+    expected = [[[*key] for key in sorted({item[:2] for item in row})] for row in rows]
+    assert [keys[a:b] for a, b in bounds] == expected
+    sums = [
+        sum(n for *k, n in row if k == key)
+        for row, of in zip(rows, expected, strict=True)
+        for key in of
+    ]
+    assert found.sums.tolist() == sums
 
 
 beginnings = st.sampled_from([b"", b"\0", b"begins as", b"begins a", b"begins as well" * 6])
