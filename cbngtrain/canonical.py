@@ -202,18 +202,23 @@ def _check_ann_rows(path: Path, directory: Path) -> None:
 
 
 def _check_bayes_db(path: Path, directory: Path) -> None:
-    """A database that counted as many edits as the words it was made from tell of."""
-    (source,) = (directory / "data").glob("*_bayes_train.dat")
-    told = sum(1 for _ in _BLOCK.finditer(source.read_bytes()))
+    """A database that counted as many edits as the words it was made from, if here, tell of."""
     counted = sum(read_bayes_db(path).get(TOTALS, (0, 0)))
-    if not counted or counted != told:
-        raise FormatError(path.name, "", f"counts {counted} edits; {source.name} has {told}")
+    for source in (directory / "data").glob("*_bayes_train.dat"):
+        told = sum(1 for _ in _BLOCK.finditer(source.read_bytes()))
+        if counted != told or not told:
+            raise FormatError(path.name, "", f"counts {counted} edits; {source.name} has {told}")
+    if not counted:
+        raise FormatError(path.name, "", "counts 0 edits")
 
 
 def _check_network(path: Path, directory: Path) -> None:
-    """A whole network with the training data's inputs and outputs, all weights numbers."""
+    """A whole network, all numbers, with the inputs and outputs of the training data, if here."""
     shape = network_shape(path)
-    with (directory / "data" / "main_ann_train.dat").open("rb") as file:
+    rows = directory / "data" / "main_ann_train.dat"
+    if not rows.exists():
+        return
+    with rows.open("rb") as file:
         _, inputs, outputs = map(int, file.readline().split())
     if shape != (inputs, outputs):
         told = f"{shape[0]} inputs and {shape[1]} outputs"

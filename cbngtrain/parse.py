@@ -146,12 +146,12 @@ def _is_on_the_web(text: str) -> bool:
 
 
 def reference(text: str) -> str:
-    """Return a URL without a slash at its end, ``none``, or nothing."""
-    if text in {"", "none"} or _is_on_the_web(text):
+    """Return a URL without a slash at its end, ``image``, ``none``, or nothing."""
+    if text in {"", "image", "none"} or _is_on_the_web(text):
         return text.rstrip("/")
     path = Path(text.removeprefix("file:"))
     if not path.is_dir():
-        raise ValueError("a directory that exists, a URL of http:// or https://, or none")
+        raise ValueError("a directory that exists, a URL of http:// or https://, image, or none")
     return f"file:{path.resolve()}"
 
 

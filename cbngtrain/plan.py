@@ -9,11 +9,11 @@ import hashlib
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cbngtrain.errors import PlanError, instead
-from cbngtrain.recipes import MODELS, RECIPES, REFERENCE
+from cbngtrain.recipes import MODELS, RECIPES, REFERENCE, REFERENCE_IN_IMAGE
 from cbngtrain.review import EditGroup
 from cbngtrain.step import Digest, Model, Parameters, Recipe, Source, Step, problem_with_target
 
@@ -24,6 +24,9 @@ FALLBACKS = (
     ("Sampled Main Namespace Edits", "Generic"),
 )
 """Edit set and type of the groups that those without a trial group are tried on; first wins."""
+
+IN_IMAGE = "image"
+"""Where the bot's network is if the core's image has it in ``data/``, as `CBNG_REFERENCE` says."""
 
 _LONGEST_SLUG = 80  # characters; it is part of file and pod names
 
@@ -64,7 +67,7 @@ class Programs:
         trainer: What stands for our own evaluation: ``{"trainer": digest}``.
         replaced: Parameters that the settings replace, such as ``seed``.
         reference: Where the models of the bot's network in use are, a URL without a slash at its
-            end; empty where none is known.
+            end, or `IN_IMAGE`; empty where none is known.
     """
 
     core: Mapping[str, str]
@@ -177,7 +180,7 @@ def plan(edit_sets: Iterable[EditSet], programs: Programs) -> Plan:
 def _models(edit_set: EditSet, programs: Programs) -> tuple[Model, ...]:
     """Return the files of the network that *edit_set*'s is compared with, if one is known."""
     url = programs.reference
-    if not url or edit_set.trial is None:
+    if url in {"", IN_IMAGE} or edit_set.trial is None:
         return ()
     return tuple(Model(edit_set.slug, "reference", file, f"{url}/{file}") for file in MODELS)
 
@@ -295,16 +298,23 @@ def _steps(edit_set: EditSet, programs: Programs) -> tuple[Step, ...]:
     made |= {model.artifact for model in _models(edit_set, programs)}
     made |= {f"previous/{file}" for file in MODELS}  # which are found, if they are
     steps = []
-    for recipe in RECIPES:
+    for recipe in _recipes(programs):
         if edit_set.trial is None and _needs_trial(recipe):
-            continue
-        if recipe is REFERENCE and not programs.reference:
             continue
         if lacking := set(recipe.reads.values()) - made:
             raise PlanError(f"recipe {recipe.name} reads {min(lacking)}, which nothing makes")
         made |= {leaf.artifact for leaf in recipe.leaves}
         steps.append(step_of(recipe, edit_set, programs))
     return tuple(steps)
+
+
+def _recipes(programs: Programs) -> Iterator[Recipe]:
+    """Yield the recipes; that of the bot's network as it is had, if it is."""
+    for recipe in RECIPES:
+        if recipe is not REFERENCE:
+            yield recipe
+        elif programs.reference:
+            yield REFERENCE_IN_IMAGE if programs.reference == IN_IMAGE else recipe
 
 
 def _needs_trial(recipe: Recipe) -> bool:

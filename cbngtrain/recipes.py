@@ -5,6 +5,8 @@ A row can be read alone. A file that is not in ``reads`` is not there when the c
 forgotten input fails at once. To add a step, add a row; what reads its artifacts comes after it.
 """
 
+from dataclasses import replace
+
 from cbngtrain.step import Leaf, Recipe, Resources
 
 # What steps may use. The engine needs 60 to 85 MB for cluebotng's chains and 40 MB for create_ann
@@ -176,6 +178,19 @@ PREVIOUS = _rival(
 )
 
 REFERENCE = _rival("reference", doc="scores by the bot's network in use")
+
+REFERENCE_IN_IMAGE = replace(
+    REFERENCE,
+    reads={"edits.xml": "trial.xml"},
+    keeps=("data",),
+    leaves=(
+        *REFERENCE.leaves,
+        Leaf("data/bayes.db", "reference/bayes.db", "raw", "bayes-db"),
+        Leaf("data/two_bayes.db", "reference/two_bayes.db", "raw", "bayes-db"),
+        Leaf("data/main_ann.fann", "reference/main_ann.fann", "raw", "network"),
+    ),
+)
+"""In place of `REFERENCE` where that network is in the core's image: it comes with the scores."""
 
 COMPARE = Recipe(
     name="compare",

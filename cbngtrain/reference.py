@@ -1,7 +1,8 @@
 """
 What a network is compared with: the bot's network in use, and the one published before.
 
-The bot's is three files at an address, asked for in every build like a dump. The one before is
+The bot's is three files at an address, asked for in every build like a dump, or comes with the
+core's image, of which only its step knows. The one before is
 found in the store: the instance in production, else the newest, of those of the edit set whose
 network is another, so that publishing a network, once or again, never changes what it is compared
 with, and a network that the gate held is not what the next one is measured by. All goes by content:
@@ -27,6 +28,7 @@ from cbngtrain.canonical import FORMS, digest_of, network_shape
 from cbngtrain.errors import FormatError, ReviewError
 from cbngtrain.last_answers import find_answer, keep_answer
 from cbngtrain.locks import one_at_a_time
+from cbngtrain.plan import IN_IMAGE
 from cbngtrain.recipes import MODELS
 from cbngtrain.review import ReviewService
 from cbngtrain.settings import Settings
@@ -54,14 +56,16 @@ _FORM_OF = {"bayes.db": "bayes-db", "two_bayes.db": "bayes-db", "main_ann.fann":
 
 
 def reference_url(settings: Settings) -> str:
-    """Return where the bot's network in use is, or nothing where none is known."""
-    if settings.reference:
+    """Return where the bot's network in use is: a URL, `IN_IMAGE`, or nothing if none is known."""
+    runs_image = settings.dispatch != "local" and not settings.core_release
+    if settings.reference == IN_IMAGE and runs_image:
+        return IN_IMAGE
+    if settings.reference not in {"", IN_IMAGE}:
         return "" if settings.reference == "none" else settings.reference
     if settings.core_conf is not None:
         return ""  # a network fits the configuration that it was made with
-    if settings.dispatch != "local":
-        release = settings.core_release
-        return f"{settings.core_releases_url}/{release}" if release else ""
+    if settings.core_release and settings.dispatch != "local":
+        return f"{settings.core_releases_url}/{settings.core_release}"
     if settings.core is None:
         return ""
     data = settings.core / "data"

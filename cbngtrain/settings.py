@@ -188,7 +188,8 @@ VARIABLES: Mapping[str, Variable] = {
         parse.reference,
         "",
         "where `bayes.db`, `two_bayes.db` and `main_ann.fann` of the bot's network in use are, a "
-        "directory or a URL, to compare with; else in `data/` of `CBNG_CORE`, or the release of "
+        "directory or a URL, to compare with; `image` for `data/` in `CBNG_CORE_IMAGE`, where "
+        "steps run its core; else in `data/` of `CBNG_CORE`, or the release of "
         "`CBNG_CORE_RELEASE`; `none` for none",
     ),
     "share": Variable(

@@ -281,6 +281,8 @@ class Recipe:
             and ``edit_set``, for which its name is filled in. A ``seed`` is told to the command in
             its environment.
         reads_conf: Whether the command reads the configuration in ``conf/``.
+        keeps: What the core's image has in its workspace that stays there, which no other step
+            finds: it would not be declared.
         program: Whose the command is: ``core``, or ``trainer`` for one of our own evaluation,
             which runs no core.
         resources: What it may use; not part of the fingerprint.
@@ -295,6 +297,7 @@ class Recipe:
     if_any: tuple[str, ...] = ()
     parameters: Parameters = field(default_factory=dict)
     reads_conf: bool = False
+    keeps: tuple[str, ...] = ()
     program: str = "core"
     resources: Resources = Resources()
 

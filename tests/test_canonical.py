@@ -517,6 +517,19 @@ def test_bad_database_is_refused(directory: Path, rows: list[tuple[bytes, bytes]
     assert str(error.value).startswith(told)
 
 
+def test_models_that_come_with_a_core(directory: Path):
+    """Where nothing that they were made of is here, databases must count, networks be whole."""
+    (directory / "data" / "main_bayes_train.dat").unlink()
+    (directory / "data" / "main_ann_train.dat").unlink()
+    CHECKS["bayes-db"](write_bayes_db(directory / "good", [TOTALS]), directory)
+    checked("network", directory, NETWORK)
+
+    with pytest.raises(FormatError, match="counts 0 edits"):
+        CHECKS["bayes-db"](write_bayes_db(directory / "bad", []), directory)
+    with pytest.raises(FormatError, match="is not a whole network"):
+        checked("network", directory, NETWORK[:-1])
+
+
 @pytest.mark.parametrize(
     "text", [b"", b"garbage", b"\0" * 8192, b"x" * 8192], ids=["empty", "short", "zeros", "long"]
 )

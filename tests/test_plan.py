@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cbngtrain import plan as module
 from cbngtrain.errors import PlanError
-from cbngtrain.plan import EditSet, Plan, Programs, edit_sets, plan, single_edit_set
+from cbngtrain.plan import IN_IMAGE, EditSet, Plan, Programs, edit_sets, plan, single_edit_set
 from cbngtrain.recipes import RECIPES
 from cbngtrain.review import EditGroup
 from cbngtrain.step import Digest, Source, Step, problem_with_target
@@ -405,6 +405,17 @@ def test_network_in_use_is_tried_where_one_is_known():
     assert "reference:a" in [step.name for step in planned.steps["a"]]
     assert planned.maker("a", "reference/bayes.db") == planned.models["a"][0]
     assert planned.maker("a", "previous/bayes.db").name == "previous:a"
+
+
+def test_network_in_use_that_is_in_the_image_is_not_asked_for():
+    """What is in the core's image comes out of the step that tries it."""
+    planned = plan([WITH_TRIAL, WITHOUT_TRIAL], replace(PROGRAMS, reference=IN_IMAGE))
+    (step,) = [each for each in planned.steps["a"] if each.name == "reference:a"]
+
+    assert planned.models == {"a": (), "b": ()}
+    assert list(step.recipe.reads.values()) == ["trial.xml"]
+    assert planned.maker("a", "reference/main_ann.fann") is step
+    assert "compare:a" in [each.name for each in planned.steps["a"]]
 
 
 def test_names_are_unique(planned: Plan):

@@ -6,7 +6,16 @@ import pytest
 
 from cbngtrain.canonical import CHECKS, FORMS
 from cbngtrain.evaluation import options, plots
-from cbngtrain.recipes import ANN, MODELS, PLOTS, RECIPES, REPORT, SPREAD
+from cbngtrain.recipes import (
+    ANN,
+    MODELS,
+    PLOTS,
+    RECIPES,
+    REFERENCE,
+    REFERENCE_IN_IMAGE,
+    REPORT,
+    SPREAD,
+)
 from cbngtrain.step import Recipe
 
 SOURCES = {"train.xml", "trial.xml"}
@@ -59,6 +68,13 @@ def test_what_each_step_reads_is_declared():
         ],
         "compare": ["main_ann.fann", "trial/details.txt"],
     }  # fmt: skip
+
+
+def test_network_in_the_image_leaves_what_is_compared():
+    """Where the bot's network is in the core's image, the same artifacts are there."""
+    found = {leaf.artifact for leaf in REFERENCE_IN_IMAGE.leaves}
+
+    assert found == {*REFERENCE.reads.values(), "reference/details.txt"} - {"trial.xml"}
 
 
 def test_what_is_left_has_the_names_people_know():

@@ -28,6 +28,7 @@ from tests.dispatch.jobs_standin import JobsStandin, jobs_standin
 from tests.dispatch.places import ENGINE
 from tests.ledger import RIVALS, Edit, Ledger, World
 from tests.review_standin import Review, review_service
+from tests.test_canonical import NETWORK, TOTALS, write_bayes_db
 from tests.web.conftest import TOKEN, Running, serving
 
 pytestmark = pytest.mark.slow
@@ -371,11 +372,20 @@ def by_jobs(week: Week, standin: JobsStandin, digit: str) -> list[str]:
     return sorted(CALLED_FOR[name] for name in names if not name.startswith(RIVALS))
 
 
+def ship_models(core: Path) -> None:
+    """Put models into *core*, as the image of the real one has them."""
+    (core / "data").mkdir()
+    for name in ("bayes.db", "two_bayes.db"):
+        write_bayes_db(core / "data" / name, [TOTALS])
+    (core / "data" / "main_ann.fann").write_bytes(NETWORK)
+
+
 def test_image_changes_and_changes_back(week: Week, tmp_path: Path):
     """With another image all is built again, once, by jobs; with the one before nothing is."""
     printing = week.site.core / "print_bayes_db"
     printing.unlink()
     printing.symlink_to(ENGINE / "bin" / printing.name)
+    ship_models(week.site.core)
     with jobs_standin(tmp_path, week.site.core, FILE_API_KEY=TOKEN) as standin:
         standin.names_of = {"http://store.invalid": week.service.url}
         week.settings = {
@@ -390,5 +400,6 @@ def test_image_changes_and_changes_back(week: Week, tmp_path: Path):
     assert first == sorted(week.ledger.build(START))
     assert other == sorted(week.ledger.build(replace(START, program="other")))
     assert back == week.ledger.build(START) == []
+    assert any(name.startswith("cbng-reference-") for name in standin.names())
     check_whole(week)
     check_disk(week.service.root)

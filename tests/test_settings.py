@@ -118,6 +118,7 @@ def test_variables_have_names_and_a_meaning():
         ("seed", "4294967295", 4294967295),
         ("reference", "https://example.org/models/", "https://example.org/models"),
         ("reference", "none", "none"),
+        ("reference", "image", "image"),
         ("reference", "/", "file:/"),
         ("share", "3.4", 0.034),
         ("promote_rate", "0.25", 0.0025),

@@ -70,6 +70,7 @@ def script(step: Step, key: Fingerprint, inputs: Mapping[str, Made], place: Plac
     leaves = step.recipe.leaves
     digests = {path: made.artifact.digest for path, made in inputs.items()}
     seed = step.parameters.get("seed", "")
+    cleared = {*_CLEARED, *_tops(inputs), *_tops(leaf.path for leaf in leaves)}
     values = [
         _value("name", step.name),
         _value("key", key),
@@ -81,7 +82,7 @@ def script(step: Step, key: Fingerprint, inputs: Mapping[str, Made], place: Plac
         _value("where", place.where),
         _list("command", argv(step)),
         _value("seed", seed),
-        _list("clear", sorted({*_CLEARED, *_tops(inputs), *_tops(leaf.path for leaf in leaves)})),
+        _list("clear", sorted(cleared - {*step.recipe.keeps})),
         _list("inputs", _flat(digests.items())),
         _list("conf", _flat(place.conf.items() if step.conf else ())),
         _list(

@@ -328,6 +328,24 @@ def test_database_has_one_meaning(scene: Path, rows: list[tuple[bytes, bytes]]):
 DATABASE = Leaf("out", "x", "bayes-db", "bayes-db")
 
 
+def test_models_that_come_with_a_core(tmp_path: Path):
+    """Where nothing that they were made of is here, both spellings judge them by themselves."""
+    place = engine_workspace(tmp_path / "workspace")
+    write_bayes_db(place / "good", [TOTALS])
+    (place / "bad").write_bytes(b"garbage")
+    (place / "whole").write_bytes(NETWORK)
+    (place / "cut").write_bytes(NETWORK[:-1])
+    of = [(place, Leaf(name, "x", "raw", "bayes-db")) for name in ("good", "bad")]
+    of += [(place, Leaf(name, "x", "raw", "network")) for name in ("whole", "cut")]
+
+    told = judged(of)
+
+    assert told[::2] == [wanted(*each) for each in of[::2]]
+    assert told[1::2] == [
+        "no Berkeley DB database that print_bayes_db can read", "is not a whole network",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("text", [b"", b"garbage", b"\0" * 8192], ids=["empty", "short", "zeros"])
 def test_what_is_no_database_is_refused(scene: Path, text: bytes):
     """Bytes that Berkeley DB did not write are refused."""

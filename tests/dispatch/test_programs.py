@@ -10,8 +10,11 @@ import requests_mock
 from cbngtrain.dispatch.local import conf_digest
 from cbngtrain.dispatch.programs import IMAGES, Images, images, programs
 from cbngtrain.image import Image
+from cbngtrain.plan import IN_IMAGE
+from cbngtrain.reference import reference_url
 from cbngtrain.settings import Settings
 from cbngtrain.store import DirectoryStore
+from tests.dispatch.places import ENGINE
 
 SHA, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 ELSEWHERE = {
@@ -50,6 +53,27 @@ def test_release_is_known_by_its_url_whatever_it_runs_in():
 
     assert found[0] == found[1]
     assert found[0].core == {"release": "https://r.example/x/v1.0.3"}
+
+
+RELEASE = {"CBNG_CORE_RELEASE": "v1.0.3", "CBNG_CORE_RELEASES_URL": "https://r.example/x"}
+
+
+@pytest.mark.parametrize(
+    ("more", "reference"),
+    [
+        ({}, ""),
+        ({"CBNG_REFERENCE": "image"}, IN_IMAGE),
+        (RELEASE, "https://r.example/x/v1.0.3"),
+        ({"CBNG_CORE_CONF": str(ENGINE / "conf")}, ""),
+        ({"CBNG_DISPATCH": "local", "CBNG_REFERENCE": "image"}, ""),
+        ({**RELEASE, "CBNG_REFERENCE": "image"}, "https://r.example/x/v1.0.3"),
+        ({"CBNG_REFERENCE": "none"}, ""),
+        ({"CBNG_REFERENCE": "https://n.example/x"}, "https://n.example/x"),
+    ],
+)
+def test_where_the_network_in_use_is(more: dict[str, str], reference: str):
+    """It is the release's; that in the image, another, or none can be named."""
+    assert reference_url(settings(**more)) == reference
 
 
 def test_own_configuration_is_part_of_it(tmp_path: Path):

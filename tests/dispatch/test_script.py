@@ -14,7 +14,7 @@ import pytest
 from cbngtrain.canonical import CHECKS, FORMS
 from cbngtrain.dispatch.script import Place, argv, script
 from cbngtrain.plan import single_edit_set
-from cbngtrain.recipes import RECIPES
+from cbngtrain.recipes import RECIPES, REFERENCE_IN_IMAGE
 from cbngtrain.step import Artifact, Digest, Fingerprint, Made, Recipe, fingerprint
 from tests.conftest import ROOT
 from tests.dispatch.places import recipe, step_of
@@ -38,6 +38,13 @@ def example(of: Recipe) -> str:
     }
     place = Place(store_url="http://file-api.tool-x.svc.tools.local:8000/", timeout=7200)
     return script(step, fingerprint(step, inputs), inputs, place)
+
+
+def test_models_of_an_image_stay_for_the_step_that_tries_them():
+    """All others begin without them."""
+    cleared = [line for line in example(REFERENCE_IN_IMAGE).splitlines() if "clear=" in line]
+
+    assert cleared == ["clear=(edits.xml trialreport)"]
 
 
 @pytest.mark.parametrize("of", RECIPES, ids=lambda of: of.name)

@@ -16,7 +16,7 @@ import pytest
 
 from cbngtrain.canonical import artifact_of
 from cbngtrain.dispatch.script import Place, script
-from cbngtrain.recipes import RECIPES
+from cbngtrain.recipes import MODELS, RECIPES, REFERENCE_IN_IMAGE
 from cbngtrain.step import (
     Leaf,
     Made,
@@ -64,11 +64,15 @@ STEP = step_of(recipe("bayes_train"))
 
 
 def test_whole_chain_equals_a_local_build(tmp_path: Path, pod: Pod):
-    """The engine under the core's names: every record says what canonical.py says of the files."""
+    """
+    The engine under the core's names: every record says what canonical.py says of the files.
+
+    What lies in ``data/`` after the trial is then tried as an image's own network.
+    """
     pod.workspace.rmdir()
     engine_workspace(pod.workspace)
     made = add_edit_sets(pod.store, tmp_path)
-    for each in CHAIN:
+    for each in (*CHAIN, REFERENCE_IN_IMAGE):
         step = step_of(each)
         inputs = {path: made[name] for path, name in each.reads.items()}
         place = Place(store_url=pod.service.url, timeout=60, workspace=str(pod.workspace))
@@ -84,6 +88,11 @@ def test_whole_chain_equals_a_local_build(tmp_path: Path, pod: Pod):
             "pods", {"code": 0, "exit": 0, "problem": "", "log": record.log}
         )  # fmt: skip
         made |= {artifact.name: Made(artifact, key) for artifact in record.artifacts}
+    for name in MODELS:
+        assert made[f"reference/{name}"].artifact.digest == made[name].artifact.digest
+    assert (
+        made["reference/details.txt"].artifact.meaning == made["trial/details.txt"].artifact.meaning
+    )
 
 
 @pytest.mark.skipif(not shutil.which("dpkg"), reason="not a Debian")
