@@ -10,10 +10,11 @@ a request does, so the service belongs behind a proxy that buffers.
 import gc
 import mmap
 import os
-import select
 import shutil
 import socket
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -25,6 +26,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from web import wire
 from web.metrics import count
+from web.warm import Warm
 
 wire.install()
 
@@ -87,9 +89,8 @@ def on_exit(_server: Any) -> None:
 
 
 _STDOUT = 1
-_MOMENT = 2  # milliseconds
-
-
+_KEPT = object()  # what becomes of a connection that is neither given back nor closed
+_MORE = object()  # of one that has asked something more: it waits for a thread, like others
 _SLOTS = 256  # of workers' numbers, which go up; so many are never at work at once
 _HEAD_START = 0.001  # seconds
 _OPEN = memoryview(mmap.mmap(-1, 4 * _SLOTS)).cast("i")
@@ -100,12 +101,18 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc] # gunicorn has no type
     """
     gunicorn's threads, with three changes.
 
-    A new connection gets a thread only when it has said something. A thread that has answered
-    waits a moment for the next request on the same connection, if no other waits for a thread:
-    giving the connection back to the main thread costs as much as a small answer. And a worker that
-    has more connections open than another lets that one take the next: whoever is awake would
-    get most of those that come at once, and a worker does not use more than one core.
+    A new connection gets a thread only when it has said something. One that was answered is waited
+    for by the leader for a moment (`Warm`): giving it back to the main thread costs as much as a
+    small answer. And a worker that has more connections open than another lets that one take the
+    next: whoever is awake would get most of those that come at once, and a worker does not use
+    more than one core.
     """
+
+    def init_process(self) -> None:
+        """Work until the service ends."""
+        self._warm = Warm(self._serve, self._give_back, self._start, self._is_idle)
+        wire.before_waiting(self._warm.step_down)
+        super().init_process()
 
     def accept(self, listener: Any) -> None:
         """Take a connection, after those who have fewer had the chance."""
@@ -122,17 +129,40 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc] # gunicorn has no type
         _OPEN[self.age % _SLOTS] = self.nr_conns + 1
 
     def handle(self, conn: Any) -> Any:
-        """Serve what *conn* asks, or hand it back to be waited for."""
+        """Serve what *conn* asks, and keep it warm, or hand it back to be waited for."""
         if not conn.initialized and not conn.wait_for_data(0):
             return gthread._DEFER  # noqa: SLF001 - what gunicorn's own handle returns, after 5 s
-        stays = super().handle(conn)
+        stays = self._serve(conn)
         if stays is not True:
-            return stays
-        poll = select.poll()
-        poll.register(conn.sock, select.POLLIN)
-        while stays is True and self._is_idle() and poll.poll(_MOMENT):
-            stays = super().handle(conn)
-        return stays
+            return stays is _MORE or stays
+        self._warm.keep(conn)
+        return _KEPT
+
+    def _serve(self, conn: Any) -> Any:
+        """Serve what *conn* asks; more that it has sent already is no longer to be waited for."""
+        stays = super().handle(conn)
+        return _MORE if stays is True and conn.parser.unreader.buf.getvalue() else stays
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer a request; who may have to wait for the disk leads no more."""
+        if req.method not in {"GET", "HEAD"} or not req.path.startswith("/cas/"):
+            self._warm.step_down()
+        return super().handle_request(req, conn)
+
+    def finish_request(self, conn: Any, fs: "Future[Any]") -> None:
+        """Wait for *conn* in the main thread, or close it, as was said; unless it is kept warm."""
+        if fs.cancelled() or fs.exception() or fs.result() is not _KEPT:
+            super().finish_request(conn, fs)
+
+    def _give_back(self, conn: Any, stays: Any) -> None:
+        """Have the main thread do what was said of *conn*."""
+        told: Future[Any] = Future()
+        told.set_result(stays is _MORE or stays)
+        self.method_queue.defer(self.finish_request, conn, told)
+
+    def _start(self, call: Callable[[], None]) -> None:
+        """Have another thread call *call*."""
+        self.tpool.submit(call)
 
     def _is_idle(self) -> bool:
         """Return whether no connection waits for a thread, and the service goes on."""

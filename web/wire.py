@@ -8,6 +8,7 @@ small answer costs is processor time for what is the same in each, and for passi
 import json
 import socket
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from gunicorn.http.unreader import SocketUnreader
 def install() -> None:
     """Put all this in the place of gunicorn's own."""
     SocketUnreader.max_body_chunk = _CHUNK
+    SocketUnreader.chunk = _chunk
     http.RequestParser = Parser
     wsgi.Response = Response
     wsgi.WSGIErrorsWrapper = lru_cache(maxsize=1)(wsgi.WSGIErrorsWrapper)  # new for each request
@@ -27,10 +29,34 @@ def install() -> None:
     util.write_error = _refuse
 
 
+def before_waiting(call: Callable[[], None]) -> None:
+    """Have *call* called by every thread that is about to wait for a client."""
+    _BEFORE_WAITING[:] = [call]
+
+
+_BEFORE_WAITING: list[Callable[[], None]] = []
+
+
+def _will_wait() -> None:
+    for call in _BEFORE_WAITING:
+        call()
+
+
 _CHUNK = 128 << 10  # bytes of chunks received at once; gunicorn's 1 MB go back to the kernel
 
 
 # Requests -----------------------------------------------------------------------------------------
+
+
+def _chunk(unreader: Any, wanted: int | None = None) -> bytes:
+    """Return what comes next, as `SocketUnreader` does."""
+    most = max(unreader.mxchunk, min(wanted or 0, unreader.max_body_chunk))
+    try:
+        came: bytes = unreader.sock.recv(most, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        _will_wait()
+        came = unreader.sock.recv(most)
+    return came
 
 
 class Body(body.Body):  # type: ignore[misc] # gunicorn has no types
@@ -42,6 +68,7 @@ class Body(body.Body):  # type: ignore[misc] # gunicorn has no types
         came: int = min(source.buf.getbuffer().nbytes, len(place))  # with the request's head
         place[:came] = source.read(came)
         if rest := place[came:]:
+            _will_wait()
             try:
                 came += source.sock.recv_into(rest, 0, socket.MSG_WAITALL)
             except OSError:
@@ -90,6 +117,9 @@ class Response(wsgi.Response):  # type: ignore[misc] # gunicorn has no types
 
     sock: Any
 
+    def __init__(self, req: Any, sock: Any, cfg: Any) -> None:
+        super().__init__(req, _Line(sock), cfg)
+
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
         """
         Take the headers if they are well-formed.
@@ -119,6 +149,26 @@ class Response(wsgi.Response):  # type: ignore[misc] # gunicorn has no types
             self.sock = line
         self.sent = len(arg)
         line.sendall(head.text + arg)
+
+
+class _Line:
+    """A connection to send on."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def sendall(self, text: bytes) -> None:
+        try:
+            sent = self._sock.send(text, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(text):
+            _will_wait()
+            self._sock.sendall(memoryview(text)[sent:])
+
+    def sendfile(self, file: Any, offset: int, count: int) -> int:
+        _will_wait()
+        return self._sock.sendfile(file, offset, count)
 
 
 class _Head:
