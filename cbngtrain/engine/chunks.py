@@ -2,16 +2,19 @@
 Chunks of edit sets: where a file of ``<WPEdit>``s can be cut.
 
 A chunk is a run of whole edits, named by where its bytes are, so that processes can parse
-chunks of one file independently: between the edit set's start tag and its end tag, what stands
-between two ``</WPEdit>`` is well-formed by itself exactly where the whole file is. That holds
-only while ``</WPEdit>`` is nothing but an end tag; where comments or CDATA might hold one
-(``<!``, ``<?``) all that follows is one chunk, in which expat finds the ends of the edits.
+chunks of one file independently: what stands between two ``</WPEdit>`` is well-formed by itself
+exactly where the whole file is. That holds
+
+- while ``</WPEdit>`` is nothing but an end tag; where comments or CDATA might hold one
+  (``<!``, ``<?``) all that follows is one chunk, in which expat finds the ends of the edits;
+- where edits lie right in the edit set. Whoever parses a chunk finds out whether they do: if
+  more than the edit set is open at its end, it and all that follows are one chunk too.
 """
 
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cbngtrain.engine.errors import FormatError
@@ -38,6 +41,10 @@ class Chunk:
     line: int
     root: str
     is_last: bool = False
+
+    def with_all_that_follows(self, file_size: int) -> "Chunk":
+        """From where the chunk begins to the end of the file of *file_size* bytes."""
+        return replace(self, end=file_size, is_last=True)
 
 
 def chunks_of(path: Path, file_size: int, size: int) -> Iterator[Chunk]:

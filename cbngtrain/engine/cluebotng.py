@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -71,6 +71,15 @@ class _Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    """How many edits of a chunk were processed, how many left out, what each output renders."""
+
+    edits: int
+    skipped: int
+    rendered: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class _Work:
     """
     What is done with a chunk, in a process of its own.
@@ -86,12 +95,14 @@ class _Work:
     wanted: frozenset[str]
     required: Sequence[str]
 
-    def __call__(self, chunk: Chunk) -> tuple[int, int, list[Any]]:
-        """How many edits were processed, how many left out, and what each output renders."""
+    def __call__(self, chunk: Chunk) -> "_Part | Chunk":
+        """The chunk's part of the outputs; where its end is none, the chunk that it is."""
         found = self.edits.parse(chunk)
+        if found is None:
+            return chunk.with_all_that_follows(self.edits.size)
         kept = [e for e in found if all(name in e.properties for name in self.required)]
         rendered = self._rendered(self._table(kept)) if kept else []
-        return len(kept), len(found) - len(kept), rendered
+        return _Part(len(kept), len(found) - len(kept), rendered)
 
     def _table(self, edits: Sequence[Edit]) -> Table:
         for edit in edits:
@@ -146,14 +157,26 @@ def _processed(work: _Work, seen: _Seen) -> Iterator[list[Any]]:
     """What the outputs render, chunk by chunk in the order of the edit set."""
     processes = len(os.sched_getaffinity(0))
     size = min(CHUNK, max(MIN_CHUNK, work.edits.size // (PARTS * processes)))
-    chunks = work.edits.chunks(size)
     with tqdm(unit=" edits", disable=None, leave=False) as bar:
-        for edits, skipped, rendered in workers.in_order(work, chunks, processes):
-            seen.edits += edits
-            seen.skipped += skipped
-            bar.update(edits)
-            if edits:
-                yield rendered
+        for part in _parts(work, work.edits.chunks(size), processes):
+            seen.edits += part.edits
+            seen.skipped += part.skipped
+            bar.update(part.edits)
+            if part.edits:
+                yield part.rendered
+
+
+def _parts(work: _Work, chunks: Iterator[Chunk], processes: int) -> Iterator[_Part]:
+    """What is done with each chunk; the first whose end is none goes on to the file's."""
+    with closing(workers.in_order(work, chunks, processes)) as found:
+        for part in found:
+            if isinstance(part, Chunk):
+                rest = part
+                break
+            yield part
+        else:
+            return
+    yield from _parts(work, iter([rest]), 1)
 
 
 def _writers(outputs: Sequence[Output], stack: ExitStack) -> list[Any]:

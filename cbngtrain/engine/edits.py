@@ -10,7 +10,7 @@ from xml.parsers import expat
 from cbngtrain.engine.chunks import ROOT, Chunk, chunks_of
 from cbngtrain.engine.configuration import Block
 from cbngtrain.engine.errors import FormatError
-from cbngtrain.engine.property_types import CONVERSIONS, shown
+from cbngtrain.engine.property_types import CONVERSIONS, converted, shown
 
 CORE_READS = 1024  # bytes: the native core's position in the file is a multiple of them
 
@@ -39,8 +39,9 @@ class Edit:
     @property
     def place(self) -> str:
         """``EditID 4711``, or the line where the edit begins if it has none, for messages."""
-        if name := self.properties.get("editid"):
-            return f"EditID {shown(name.decode())}"
+        name = self.properties.get("editid", b"")
+        if text := name.decode() if isinstance(name, bytes) else str(name):
+            return f"EditID {shown(text)}"
         with self.path.open("rb") as file:
             line = file.read(self.offset).count(b"\n") + 1
         return f"line {line}"
@@ -71,9 +72,13 @@ class EditSet:
         """The edits of the file in runs of at least *size* bytes, or to the end."""
         return chunks_of(self.path, self.size, size)
 
-    def parse(self, chunk: Chunk) -> list[Edit]:
+    def parse(self, chunk: Chunk) -> list[Edit] | None:
         """
-        The edits of a chunk.
+        The edits of a chunk, if those before it were chunks too.
+
+        Returns:
+            None where the chunk's end is none: more than the edit set is open there, so that
+            the chunk goes on to the end of the file.
 
         Raises:
             FormatError: It is not well-formed, or a value is not of its type; names the line
@@ -118,15 +123,23 @@ class _ChunkParser:
         self._parser.StartDoctypeDeclHandler = self._doctype
         self._parser.XmlDeclHandler = self._declaration
 
-    def edits(self) -> list[Edit]:
-        """The edits of the chunk."""
+    def edits(self) -> list[Edit] | None:
+        """The edits of the chunk; None where only the rest of the file closes what is open."""
         try:
             self._parser.Parse(self._prefix, False)
             self._parser.Parse(self._data, self._chunk.is_last)
         except expat.ExpatError as error:
             problem = expat.ErrorString(error.code)
             raise self._error(error.lineno, f"is not well-formed: {problem}") from error
-        return self._edits
+        return self._edits if self._chunk.is_last or self._ends_in_the_edit_set() else None
+
+    def _ends_in_the_edit_set(self) -> bool:
+        """Whether nothing but the outermost element is open."""
+        try:
+            self._parser.Parse(f"</{self._chunk.root}>", True)
+        except expat.ExpatError:
+            return False
+        return True
 
     def _error(self, line: int, problem: str) -> FormatError:
         return FormatError(self._set.path, f"line {self._chunk.line + line - 1}", problem)
@@ -186,7 +199,7 @@ class _ChunkParser:
             properties["editid"] = self._values["editid"][1].encode()
         for name, (kind, value) in self._values.items():
             try:
-                properties[name] = CONVERSIONS[kind](value)
+                properties[name] = converted(value, kind)
             except ValueError as error:
                 raise FormatError(self._set.path, edit.place, f"{name}: {error}") from error
         end = self._chunk.start + self._data.index(b">", self._place() - self._chunk.start)

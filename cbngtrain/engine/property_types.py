@@ -1,10 +1,9 @@
 """Property types: what the text of an element becomes."""
 
+import ctypes
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import numpy as np
 
 INT_LIMIT = 2**31  # the core keeps numbers in 32 bits
 SHOWN = 40  # bytes of a value in a message
@@ -12,8 +11,11 @@ SHOWN = 40  # bytes of a value in a message
 TRUE = frozenset({"t", "true", "y", "yes", "1"})
 FALSE = frozenset({"f", "false", "n", "no", "0"})
 
-_ATOI = re.compile(r"[ \t\n\v\f]*([+-]?\d+)")
-_ATOF = re.compile(r"[ \t\n\v\f]*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+_ATOI = re.compile(r"[ \t\n\v\f]*([+-]?)0*([0-9]+)")
+
+_STRTOD = ctypes.CDLL(None).strtod  # hexadecimal, "inf", the last digit: as the native core's
+_STRTOD.restype = ctypes.c_double
+_STRTOD.argtypes = (ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p))
 
 
 def shown(value: str) -> str:
@@ -21,9 +23,16 @@ def shown(value: str) -> str:
     return " ".join(value[:SHOWN].split())
 
 
-def _string(value: str) -> bytes:
-    """The text without carriage returns, which the native core drops."""
-    return value.replace("\r", "").encode()
+def converted(value: str, kind: str) -> Any:
+    """
+    The value of the type *kind* that the text of an element is.
+
+    Carriage returns are dropped first, as the native core does.
+
+    Raises:
+        ValueError: The text is none of its kind.
+    """
+    return CONVERSIONS[kind](value.replace("\r", ""))
 
 
 def _integer(value: str) -> int:
@@ -33,19 +42,20 @@ def _integer(value: str) -> int:
     match = _ATOI.match(value)
     if match is None:
         raise ValueError(f'"{shown(value)}" is not a number')
-    digits = match[1]
+    digits = match[1] + match[2]
     if len(digits) > SHOWN or not 0 <= int(digits) < INT_LIMIT:
         raise ValueError(f"{shown(digits)} is not between 0 and {INT_LIMIT - 1}")
     return int(digits)
 
 
 def _number(value: str) -> float:
-    if not value.strip():
-        return 0.0
-    match = _ATOF.match(value)
-    if match is None:
+    """What C's ``atof`` makes of it, as a 32-bit float; infinite where it is too large for one."""
+    text = ctypes.c_char_p(value.encode())
+    end = ctypes.c_void_p()
+    number = _STRTOD(text, ctypes.byref(end))
+    if end.value == ctypes.cast(text, ctypes.c_void_p).value and value.strip():
         raise ValueError(f'"{shown(value)}" is not a number')
-    return float(np.float32(match[1]))
+    return float(ctypes.c_float(number).value)
 
 
 def _boolean(value: str) -> bool:
@@ -56,10 +66,10 @@ def _boolean(value: str) -> bool:
 
 
 CONVERSIONS: Mapping[str, Callable[[str], Any]] = {
-    "string": _string,
+    "string": str.encode,
     "int": _integer,
     "datetime": _integer,
     "float": _number,
     "bool": _boolean,
 }
-"""Type → from text to value; raises ValueError where the text is none of its kind."""
+"""Type → from text without carriage returns to value, or ValueError."""

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -34,7 +34,7 @@ KEPT = 1 << 25  # bytes: the largest threshold that every glibc takes
 
 def in_order(
     work: Callable[[Item], Result], items: Iterator[Item], processes: int
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """
     Yield the results of *work* on *items*, in the order of the items.
 

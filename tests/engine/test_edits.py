@@ -18,7 +18,17 @@ texts = st.text(
 
 def _read(path, size):
     edits = EditSet(path, TYPES)
-    return [each.properties for chunk in edits.chunks(size) for each in edits.parse(chunk)]
+    return [each.properties for each in _parsed(edits, edits.chunks(size))]
+
+
+def _parsed(edits, chunks):
+    """The edits of the chunks, up to one whose end is none; that one goes to the end."""
+    for chunk in chunks:
+        found = edits.parse(chunk)
+        if found is None:
+            yield from edits.parse(chunk.with_all_that_follows(edits.size))
+            return
+        yield from found
 
 
 @given(found=st.lists(st.tuples(texts, texts), max_size=5), size=st.integers(1, 900))
@@ -32,6 +42,65 @@ def test_texts_come_back(tmp_path_factory, found, size):
         for each in _read(path, size)
     ]
     assert read == found
+
+
+wrapped = st.recursive(
+    st.lists(st.sampled_from([edit("1"), edit("2", current="two"), "<x>1</x>", "\n"])),
+    lambda inside: st.lists(
+        st.tuples(
+            st.sampled_from(["group", "WPEdit", "wpeditset", "common"]), inside.map("".join)
+        ).map(lambda found: f"<{found[0]}>{found[1]}</{found[0]}>")
+        | st.just(edit("3")),
+        max_size=5,
+    ),
+    max_leaves=12,
+).map("".join)
+
+
+@given(content=wrapped, size=st.integers(1, 900))
+def test_edits_may_lie_in_further_elements(tmp_path_factory, content, size):
+    """And in each other: what is read in chunks is what is read at once."""
+    place = Place(tmp_path_factory.mktemp("edits"))
+    path = place.write("edits.xml", edit_set(content))
+    assert _read(path, size) == _read(path, path.stat().st_size)
+
+
+MANY = [edit(str(number), current=f"word{number} " * 300) for number in range(400)]
+"""Edits of so many bytes that their file is cut into chunks, of which each is some edits."""
+
+WRAPPED = {
+    "all in one": f"<group>{''.join(MANY)}</group>",
+    "some in each": "".join(f"<group>{''.join(MANY[i : i + 7])}</group>" for i in range(0, 400, 7)),
+    "the last ones": f"{''.join(MANY[:300])}<group><x>1</x>{''.join(MANY[300:])}<y/></group>",
+    "deep": f"<a><b><c>{''.join(MANY)}</c></b></a>",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", WRAPPED.values(), ids=WRAPPED)
+def test_wrapped_edits_of_a_large_file_give_what_they_give_by_themselves(place, content):
+    """The elements around them matter to nothing, as in the native core."""
+    place.write("edits.xml", edit_set(*MANY))
+    assert place.run("train").returncode == 0
+    expected = place.read("out/words.dat")
+    place.write("edits.xml", edit_set(content))
+    assert (place.run("train").stdout, place.read("out/words.dat")) == (
+        "Processed 400 edits.\n",
+        expected,
+    )
+
+
+@pytest.mark.slow
+def test_a_mistake_behind_wrapped_edits_is_found_where_it_is(place):
+    """The line is counted from the beginning of the file."""
+    content = edit_set("<group>", *MANY, "</groups>")
+    place.write("edits.xml", content)
+    line = content[: content.index("</groups>")].count("\n") + 1
+    done = place.run("train")
+    assert done.stderr == (
+        f"cluebotng: edits.xml: line {line}: is not well-formed: mismatched tag\n"
+    )
+    assert (done.returncode, place.outputs()) == (2, [])
 
 
 def test_properties_are_named_by_their_path(tmp_path):
