@@ -18,6 +18,8 @@ DOUBLE_MAP = "expr_dmap_dbg"
 
 LONGEST_NUMBER = 20  # digits of a 64-bit integer
 
+_DOTS = b" ..."  # the end of what was cut
+
 Files = Mapping[str, BinaryIO]
 """File name → the open file."""
 
@@ -128,7 +130,8 @@ def _elements(name: str, column: Any, limit: int | None) -> list[bytes]:
     if is_short and (pattern := _pattern(column)):
         values = column.tolist() if isinstance(column, np.ndarray) else column
         return ((begin + pattern + end) * len(values) % tuple(values)).splitlines(keepends=True)
-    texts = _texts_of(column, limit)
+    # To less than the dots, the native core cuts nothing and appends them.
+    texts = _texts_of(column, None if limit is not None and limit < len(_DOTS) else limit)
     if not is_short:
         texts = [None if text is None else _escaped(_cut(text, limit)) for text in texts]
     return [b"" if text is None else begin + text + end for text in texts]
@@ -154,7 +157,7 @@ def _cut(text: bytes, limit: int | None) -> bytes:
     """The text, or its beginning; the native core takes a negative length for none."""
     if limit is None or len(text) <= limit:
         return text
-    return (text[: limit - 4] if limit >= 4 else text) + b" ..."
+    return (text[: limit - len(_DOTS)] if limit >= len(_DOTS) else text) + _DOTS
 
 
 _BEYOND_ASCII = bytes(range(128, 256))

@@ -3,7 +3,7 @@
 import gzip
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -81,10 +81,21 @@ class Place:
         return path
 
     def run(
-        self, chain: str, *, edits: str = "edits.xml", conf: str = "conf", cpu_seconds: int = 120
+        self,
+        chain: str,
+        *,
+        edits: str = "edits.xml",
+        conf: str = "conf",
+        cpu_seconds: int = 120,
+        under: Sequence[str] = (),
     ) -> "subprocess.CompletedProcess[str]":
-        """Run edits through a chain, as on the command line; what takes too long is killed."""
-        command = ["prlimit", f"--cpu={cpu_seconds}", sys.executable, "-m", "cbngtrain.engine"]
+        """
+        Run edits through a chain, as on the command line; what takes too long is killed.
+
+        *under* is a program that runs another, ``prlimit`` or the like, and its options.
+        """
+        limit = ["prlimit", f"--cpu={cpu_seconds}"]
+        command = [*under, *limit, sys.executable, "-m", "cbngtrain.engine"]
         return subprocess.run(
             [*command, "cluebotng", "-c", conf, "-m", chain, "-f", edits],
             cwd=self.path,

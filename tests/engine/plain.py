@@ -225,7 +225,7 @@ def dumped(edit: Mapping[str, Value], limit: int | None) -> bytes:
     for name, value in sorted(edit.items()):
         content = shown(value)
         if limit is not None and len(content) > limit:
-            content = content[: limit - 4] + b" ..."
+            content = (content if limit < 4 else content[: limit - 4]) + b" ..."
         text += b"<%b>" % name.encode()
         for byte in content:
             escapes = {ord("&"): b"&amp;", ord("<"): b"&lt;", ord(">"): b"&gt;"}

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -315,6 +316,29 @@ def test_bad_rows_leave_no_network(tmp_path: Path) -> None:
 
 
 # What else can be wrong.
+
+
+def test_rows_are_missing(tmp_path: Path) -> None:
+    """A training file that does not exist is one line, and no network is made."""
+    ended = run(tmp_path / "out.fann", tmp_path / "rows.dat", 3, 0, 2)
+    assert ended.stderr == (
+        f"create_ann: {tmp_path}/rows.dat: cannot be read: No such file or directory\n"
+    )
+    assert (ended.returncode, list(tmp_path.iterdir())) == (2, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "kill -9"])
+def test_stopped_while_it_trains(number: signal.Signals, tmp_path: Path) -> None:
+    """No part of a network gets the name of one, and the one that was there stays."""
+    rows = synthetic("noise", 400, 5, tmp_path / "rows.dat")
+    (tmp_path / "out.fann").write_text("old")
+    command = [*PROGRAM, str(tmp_path / "out.fann"), str(rows), "100000", "0", "100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as training:
+        assert training.stdout
+        training.stdout.readline()
+        training.send_signal(number)
+    assert training.returncode in {-number, 128 + number}
+    assert (tmp_path / "out.fann").read_text() == "old"
 
 
 @pytest.mark.parametrize(

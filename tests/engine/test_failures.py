@@ -349,6 +349,27 @@ def test_what_was_there_stays_when_it_fails(place):
     assert (place.outputs(), place.read("out/words.dat")) == (["words.dat"], b"before")
 
 
+def test_a_full_disk_is_one_line_and_no_output(place):
+    """Here it is full at 4 KB; what was there stays."""
+    place.write("out/words.dat", "before")
+    place.write("edits.xml", edit_set(*(edit(str(i), current=f"new{i}") for i in range(300))))
+    done = place.run("train", under=["prlimit", "--fsize=4096"])
+    assert done.stderr.startswith("cluebotng: out/words.dat: cannot be written: File too large")
+    assert (done.stderr.count("\n"), done.stdout, done.returncode) == (1, "", 2)
+    assert (place.outputs(), place.read("out/words.dat")) == (["words.dat"], b"before")
+
+
+def test_one_processor_writes_the_bytes_of_many(place):
+    """Edits come in their order, whoever processed them; runs do not differ."""
+    many = [edit(str(i), current=f"word{i} " * 200, truth=str(i % 2)) for i in range(400)]
+    place.write("edits.xml", edit_set(*many))
+    assert place.run("trial").returncode == 0
+    before = {name: place.read(f"out/{name}") for name in place.outputs()}
+    processor = str(min(os.sched_getaffinity(0)))
+    assert place.run("trial", under=["taskset", "--cpu-list", processor]).returncode == 0
+    assert {name: place.read(f"out/{name}") for name in place.outputs()} == before
+
+
 def _started(place: Place) -> "subprocess.Popen[bytes]":
     """A run of a large edit set, once its processes are at work."""
     many = edit_set(*(edit(str(i), current=f"word{i} " * 2000) for i in range(1000)))

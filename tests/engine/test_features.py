@@ -11,7 +11,7 @@ from cbngtrain.engine.dumps import DoubleMap, Dump, Properties
 from cbngtrain.engine.edits import Edit
 from cbngtrain.engine.errors import FormatError
 from cbngtrain.engine.features import MODULES
-from cbngtrain.engine.table import Step, Table
+from cbngtrain.engine.table import Column, Deferred, Step, Table
 from cbngtrain.engine.word_sets import WordSets
 
 PATH = Path("edits.xml")
@@ -78,6 +78,23 @@ def test_all_words_are_in_a_delta():
         {b"y": -2},
         {b"x": 0},
     ]
+
+
+@pytest.mark.parametrize("limit", [0, 3])
+def test_a_limit_below_that_of_dots_cuts_nothing(limit: int):
+    """They are appended to the whole value, also to one that is looked at to its limit else."""
+    edits = [Edit({}, PATH, 0)]
+    columns: dict[str, Column] = {
+        "later": Deferred([b"late"], bytes.upper),
+        "numbers": DoubleMap(Table(PATH, edits, {"n": [7.0], "t": [b"text"]})),
+        "text": [b"a long one"],
+        "words": WordSets.of([{b"many": 1, b"some": 2}]),
+    }
+    assert Dump("x.xml", limit).rendered(Table(PATH, edits, columns)) == (
+        b"<WPEdit>\n<later>LATE ...</later>\n"
+        b"<numbers>DoubleMap:\nn: 7\nt_size: 4\n ...</numbers>\n<text>a long one ...</text>\n"
+        b"<words>WordSet:\nmany: 1\nsome: 2\n ...</words>\n</WPEdit>\n\n\n"
+    )
 
 
 @pytest.mark.parametrize("limit", [None, 10**9, 12], ids=["none", "huge", "small"])
