@@ -17,6 +17,7 @@ from cbngtrain.engine.spellings import Spellings
 from cbngtrain.engine.vocabulary import Ints, Vocabulary
 
 MANY = 1 << 10  # words that are ordered by numbers in less time than `sorted` takes (measured)
+TOO_OFTEN = 4  # words, on the average, that begin with the same eight bytes
 FEW = 64  # words of a set that are just sorted
 
 
@@ -38,7 +39,13 @@ def near(vocabulary: Vocabulary) -> NDArray[np.unsignedinteger]:
 
 
 def _first_eight(words: Spellings) -> NDArray[np.uint64]:
-    return words.packed.first_bytes()
+    """Their first eight bytes, or if these are too often the same, their places in byte order."""
+    near = words.packed.first_bytes()
+    if np.count_nonzero(np.diff(np.sort(near))) * TOO_OFTEN > len(words):
+        return near
+    order = byte_order(words.packed)
+    near[order] = np.arange(len(words), dtype=np.uint64)
+    return near
 
 
 def _first_two(words: Spellings) -> NDArray[np.uint16]:

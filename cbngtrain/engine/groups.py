@@ -5,6 +5,7 @@ Rows are parts of one array, one after another: *starts*, shape (n_rows + 1,), t
 begins, and where the last one ends.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +16,10 @@ from numpy.typing import NDArray
 from cbngtrain.engine.vocabulary import Ints
 
 LONG_ROW = 1 << 16  # items above which one sort of a row is quicker than one per key (measured)
+
+ITEMS_PER_PLACE = 4  # of a table of groups, at least; else sorting is as quick (measured)
+
+_NO_ITEM = -1
 
 _RADIX = 1 << 16  # numpy sorts 16-bit numbers by radix, ten times as fast as others
 
@@ -44,6 +49,8 @@ def grouped(starts: Ints, keys: Sequence[Ints], counts: Ints | None = None) -> G
         keys: One or more arrays, shape (n_items,), of numbers from -1 on.
         counts: What each item counts, shape (n_items,); 1 if not given.
     """
+    if groups := _tabled(starts, keys, counts):
+        return groups
     order, is_first = _ordered_at_once(starts, keys) or _ordered(starts, keys)
     firsts = np.flatnonzero(is_first)
     if counts is None:
@@ -72,6 +79,28 @@ def ranges(begins: Ints, sizes: Ints) -> Ints:
 def kept(starts: Ints, which: NDArray[np.bool_]) -> Ints:
     """Where rows begin when only some of their items are kept."""
     return np.searchsorted(np.flatnonzero(which), starts)
+
+
+def _tabled(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups | None:
+    """The groups by a table with a place for each that there could be, if it is a small one."""
+    n_items, n_rows = starts[-1], len(starts) - 1
+    if n_items < LONG_ROW:
+        return None
+    sizes = [int(key.max(initial=-1)) + 2 for key in keys]
+    n_groups = n_rows * math.prod(sizes)
+    if n_groups * ITEMS_PER_PLACE > n_items:
+        return None
+    each = rows_of(starts)
+    for key, size in zip(keys, sizes, strict=True):
+        each *= size
+        each += key
+        each += 1
+    member = np.full(n_groups, _NO_ITEM)
+    member[each] = np.arange(n_items)
+    sums = np.bincount(each, counts, n_groups).astype(np.int64)
+    found = np.flatnonzero(member != _NO_ITEM)
+    row_bounds = np.arange(n_rows + 1) * (n_groups // n_rows)
+    return Groups(np.searchsorted(found, row_bounds), member[found], sums[found])
 
 
 def _ordered(starts: Ints, keys: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]]:

@@ -22,6 +22,10 @@ SHORT_WORD = 64  # bytes; longer words are few and are hashed and compared one b
 
 _AT_ONCE = 1 << 13  # words whose bytes are brought together; they fit the second-level cache
 
+_HASHED_AT_ONCE = 1 << 14  # words; the same (measured)
+
+SURELY_HASHED = 8  # bytes; shorter words that differ have hashes that differ
+
 _PADDING = 8  # bytes
 
 _NEXT = 5  # bytes beside which the number of a group of words has room in a 64-bit number
@@ -90,7 +94,8 @@ class Packed:
     def lines(cls, data: bytes) -> Self:
         """Return the words of bytes that have a newline after each, and nowhere else."""
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-        return cls.one_after_another(data, np.diff(ends, prepend=-1) - 1)
+        starts = np.append(0, ends[:-1] + 1)[: len(ends)]
+        return cls(Text.of(data), starts, ends - starts)
 
     @classmethod
     def one_after_another(cls, data: bytes, lengths: Integers) -> Self:
@@ -154,14 +159,27 @@ class Packed:
 
 
 def hashes(text: Text, starts: Integers, lengths: Lengths) -> Hashes:
-    """Return 64 bits per word that depend on each of its bytes."""
-    found = lengths.astype(np.uint64)
+    """
+    Return 64 bits per word that depend on each of its bytes.
+
+    Words shorter than `SURELY_HASHED` that differ have hashes that differ: such a word and its
+    length fit in 64 bits, and each step from there can be undone.
+    """
+    found = np.empty(len(starts), np.uint64)
+    for begin in range(0, len(starts), _HASHED_AT_ONCE):
+        some = slice(begin, begin + _HASHED_AT_ONCE)
+        found[some] = _hashes(text, starts[some], lengths[some])
+    return found
+
+
+def _hashes(text: Text, starts: Integers, lengths: Lengths) -> Hashes:
+    found = lengths.astype(np.uint64) << np.uint64(56)  # above the bytes of a short word
     for which, eight in eights(text, starts, lengths):
         mixed = (found[which] ^ eight) * MULTIPLIER
         found[which] = mixed ^ (mixed >> np.uint64(32))
-    for i in np.flatnonzero(lengths > SHORT_WORD).tolist():
-        word = text.data[starts[i] : starts[i] + lengths[i]]
-        found[i] ^= np.uint64(hash(word) & 0xFFFFFFFFFFFFFFFF)
+    longer = np.flatnonzero(lengths > SHORT_WORD)
+    words = text.slices(starts[longer], lengths[longer])
+    found[longer] ^= np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
     return found * MULTIPLIER
 
 

@@ -11,7 +11,8 @@ so is a large text by a chain of which it is not proved that the time is in prop
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from cbngtrain.engine import posix
 from cbngtrain.engine.automaton import Automaton
@@ -19,6 +20,8 @@ from cbngtrain.engine.finders import Fixed, Gap, Greedy, Run, Span, Union, mappe
 from cbngtrain.engine.links import Chain, atoms, chains_of, is_linear, literal
 
 SMALL = 1 << 14  # bytes of a text in which a search that may try again and again is bearable
+
+FAR_APART = 64  # bytes of a text for each match, at least, for which to take them out one by one
 
 Spans = Callable[[bytes], Iterable[Span]]
 
@@ -32,6 +35,7 @@ class Pattern:
         small: Finds the matches in a text.
         large: The same for a large text.
         whole: Finds them all at once, where ``re`` can.
+        untranslated: The same in a text that was not translated.
         at_start: Takes all at once, where the first is at the start and each at the last one's
             end.
         table: Texts are first translated by this, where given.
@@ -42,6 +46,7 @@ class Pattern:
     large: Spans
     whole: re.Pattern[bytes] | None = None
     table: bytes | None = None
+    untranslated: re.Pattern[bytes] | None = None
     at_start: re.Pattern[bytes] | None = None
     counter: Callable[[bytes], int] | None = None
 
@@ -65,8 +70,8 @@ class Pattern:
         """The text without the matches."""
         if self.at_start:
             return text[_end(self.at_start, text) :]
-        if self._is_whole(text) and not self.table:
-            return self.whole.sub(b"", text)  # type: ignore[union-attr]  # as above
+        if self._is_whole(text) and (not self.table or self.count(text) * FAR_APART > len(text)):
+            return self.untranslated.sub(b"", text)  # type: ignore[union-attr]  # as above
         kept = []
         end = 0
         for match_start, match_end in self.spans(text):
@@ -102,10 +107,10 @@ def compile_pattern(pattern: bytes, flags: str) -> Pattern:
         return Pattern(automaton, automaton)
     if len(chains) == 1 and (special := _special(chains[0], newline=newline)):
         return special
-    small, whole, table = _by_re(chains, newline=newline)
+    by_re = _by_re(chains, newline=newline)
     if all(is_linear(chain, newline=newline) for chain in chains):
-        return Pattern(small, small, whole, table)
-    return Pattern(small, Automaton(tree, newline=newline).spans, whole, table)
+        return by_re
+    return replace(by_re, large=Automaton(tree, newline=newline).spans)
 
 
 def _special(chain: Chain, *, newline: bool) -> Pattern | None:
@@ -127,18 +132,26 @@ def _special(chain: Chain, *, newline: bool) -> Pattern | None:
     return Pattern(spans, spans)
 
 
-def _by_re(
-    chains: list[Chain], *, newline: bool
-) -> tuple[Spans, re.Pattern[bytes] | None, bytes | None]:
-    """What finds the chains' matches by ``re``: see `Pattern`."""
+def _by_re(chains: list[Chain], *, newline: bool) -> Pattern:
+    """What finds the chains' matches by ``re``."""
     if len(chains) != 1:
-        return Union([Greedy(chain, newline=newline) for chain in chains]).spans, None, None
+        union = Union([Greedy(chain, newline=newline) for chain in chains])
+        return Pattern(union.spans, union.spans)
     [chain] = chains
+    greedy = standing = Greedy(chain, newline=newline)
     table = None
     is_anchored = chain.at_start or chain.at_end  # anchors look at the bytes themselves
     if not (is_anchored or literal(chain.links)) and literal(mapped(chain).links):
         table = translation(atoms(chain.links))
-        chain = mapped(chain)
-    greedy = Greedy(chain, newline=newline)
-    is_whole = not chain.at_start and not chain.may_be_empty
-    return greedy.spans, greedy.regex if is_whole else None, table
+        standing = Greedy(mapped(chain), newline=newline)
+    if chain.at_start or chain.may_be_empty:
+        return Pattern(standing.spans, standing.spans, table=table)
+    counter = None
+    if len(fixed := literal(chain.links)) == len(chain.links) and not is_anchored:
+        counter = partial(_count, fixed)
+    spans = standing.spans
+    return Pattern(spans, spans, standing.regex, table, greedy.regex, counter=counter)
+
+
+def _count(literal: bytes, text: bytes) -> int:
+    return text.count(literal)

@@ -44,6 +44,17 @@ class Spellings:
             self._hashes = self.packed.hashes()
         return self._hashes
 
+    def are_equal(self, places: Integers, others: Integers) -> bool:
+        """Whether each of the words at some places is the one at its place in the others."""
+        lengths = self.packed.lengths[places]
+        if (lengths != self.packed.lengths[others]).any():
+            return False
+        if (self.hashes[places] != self.hashes[others]).any():
+            return False
+        is_unsure = lengths >= packed.SURELY_HASHED
+        unsure = self.packed.at(places[is_unsure])
+        return unsure.are_equal(self.packed.at(others[is_unsure]))
+
     def lines(self) -> bytes:
         """The words, a newline after each."""
         if isinstance(self._given, Packed):

@@ -99,8 +99,8 @@ class Replacement:
         for before, after in zip(find, replace, strict=False):
             table[before] = after
         kept = set(range(256) if keep is None else keep) - set(remove)
-        self._multi = [bytes([byte]) for byte in sorted(set(removemulti) & kept)]
-        self.is_bytewise = not self._multi  # what becomes of a byte does not depend on others
+        self._is_multi = np.isin(np.arange(256), sorted(set(removemulti) & kept))
+        self.is_bytewise = not self._is_multi.any()  # what becomes of a byte depends on no other
         self._table = bytes(table)
         self._dropped = bytes(byte for byte in range(256) if table[byte] not in kept)
         # The same for words with a newline after each, which stays.
@@ -123,10 +123,11 @@ class Replacement:
         return Spellings(Packed.lines(lines) if words.is_packed else lines.split(b"\n")[:-1])
 
     def _collapsed(self, text: bytes) -> bytes:
-        for byte in self._multi:
-            while byte * 2 in text:  # each time half as many at most
-                text = text.replace(byte * 2, byte)
-        return text
+        if self.is_bytewise:
+            return text
+        each = np.frombuffer(text, np.uint8)
+        is_again = (each[1:] == each[:-1]) & self._is_multi[each[1:]]
+        return text[:1] + each[1:].compress(~is_again).tobytes() if is_again.any() else text
 
 
 class Finder:

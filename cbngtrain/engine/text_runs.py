@@ -18,6 +18,8 @@ from cbngtrain.engine.spellings import Spellings, in_rows
 from cbngtrain.engine.split_texts import SplitTexts, Words, difference
 from cbngtrain.engine.vocabulary import Change, Ints, Vocabulary
 
+_TIMES_MORE = 16  # runs are looked at where there were too few among those before
+
 
 @dataclass(frozen=True, slots=True)
 class Runs:
@@ -115,22 +117,24 @@ _UNCHANGED = _Unchanged()
 
 
 def _first_runs(
-    words: Words, length: int, order: NDArray[np.unsignedinteger], number: int
+    words: Words, length: int, order: NDArray[np.unsignedinteger], wanted: int
 ) -> tuple[list[Ints], Groups]:
     """
     Return runs among which are the first ones of each text, as `Words.keys`, grouped.
 
-    Those of the least words, by their first two bytes: as many as are wanted, and if these are
-    too often the same ones, all.
+    Those of the least words, by their first bytes: as many as are wanted, and if these are too
+    often the same ones, more.
     """
     places, starts = words.runs(length)
-    which = least(order[words.ids[places]], starts, number)
-    for _ in range(2):
+    first_words = order[words.ids[places]]
+    number = wanted
+    which = least(first_words, starts, number)
+    while True:
         keys = words.keys(places[which], length)
         groups = grouped(kept(starts, which), keys)
         taken = np.diff(kept(starts, which))
-        short = (np.diff(groups.starts) < number) & (taken < np.diff(starts))
+        short = (np.diff(groups.starts) < wanted) & (taken < np.diff(starts))
         if not short.any():
-            break
-        which |= np.repeat(short, np.diff(starts))
-    return [key[groups.members] for key in keys], groups
+            return [key[groups.members] for key in keys], groups
+        number *= _TIMES_MORE
+        which |= np.repeat(short, np.diff(starts)) & least(first_words, starts, number)

@@ -19,6 +19,10 @@ from cbngtrain.engine.spellings import Spellings, chained
 
 Ints = NDArray[np.int64]
 
+SAMPLE = 1 << 12  # words by which it is told whether most are repeated
+REPEATED = 4  # times that words are met, on the average, where most are
+_BUCKET_BITS = 16  # of a hash: a table of 512 KB, which fits the second-level cache
+
 NOTHING = -1  # the id of what is no word
 
 
@@ -118,11 +122,10 @@ class Vocabulary:
         if found is None:
             return None
         ids, is_new = found.numbers[n_before:], found.is_new[n_before:]
-        is_nothing = words.packed.are(self._nothing)
-        if is_nothing.any():
-            number = ids[is_nothing.argmax()]
-            ids = np.where(is_nothing, NOTHING, ids - (ids > number))
-            is_new = is_new & ~is_nothing
+        new = np.flatnonzero(is_new)
+        for place in new[words.packed.at(new).are(self._nothing)].tolist():
+            is_new[place] = False
+            ids = np.where(ids == ids[place], NOTHING, ids - (ids > ids[place]))
         if self._packed is None or is_new.any():
             self._packed = chained([self.words, words.only(is_new)])
         return ids
@@ -161,9 +164,31 @@ class Numbered(NamedTuple):
 
 def numbered(words: Spellings) -> Numbered | None:
     """Number equal words alike, by sorting their hashes; None if two words share a hash."""
+    sample = words.hashes[:SAMPLE].tolist() if len(words) > SAMPLE else []
+    if len(set(sample)) * REPEATED < len(sample):
+        return _numbered_of_few(words)
     return _numbered(words, together(words.hashes)) or _numbered(
         words, together_by_all(words.hashes)
     )
+
+
+def _numbered_of_few(words: Spellings) -> Numbered | None:
+    """The same, where most words are repeated: only those new to a table are sorted."""
+    places = np.arange(len(words))
+    buckets = words.hashes >> np.uint64(64 - _BUCKET_BITS)
+    firsts = np.empty(1 << _BUCKET_BITS, np.int64)
+    firsts[buckets[::-1]] = places[::-1]
+    first = firsts[buckets]
+    is_again = (words.hashes[first] == words.hashes) & (first != places)
+    once = np.flatnonzero(~is_again)
+    found = _numbered(words.at(once), together_by_all(words.hashes[once]))
+    again, first = np.flatnonzero(is_again), first[is_again]
+    if found is None or not words.are_equal(again, first):
+        return None
+    numbers, is_new = np.empty(len(words), np.int64), np.zeros(len(words), np.bool_)
+    numbers[once], is_new[once] = found
+    numbers[again] = numbers[first]
+    return Numbered(numbers, is_new)
 
 
 def _numbered(words: Spellings, alike: Together) -> Numbered | None:
@@ -174,5 +199,4 @@ def _numbered(words: Spellings, alike: Together) -> Numbered | None:
     is_new[again] = False
     numbers = np.cumsum(is_new) - 1
     numbers[again] = numbers[first]
-    are_equal = words.packed.at(again).are_equal(words.packed.at(first))
-    return Numbered(numbers, is_new) if are_equal else None
+    return Numbered(numbers, is_new) if words.are_equal(again, first) else None

@@ -167,3 +167,12 @@ def test_an_escaped_n_is_an_n():
     """Outside a bracket; inside, a backslash is itself."""
     assert regex.compile_pattern(rb"\n", "E").count(b"n\nn") == 2
     assert regex.compile_pattern(rb"[^\n]", "E").count(b"n\nn\\") == 1
+
+
+@pytest.mark.parametrize("apart", [0, 10, 1000])
+def test_matches_in_both_cases_go_however_many_they_are(apart):
+    """What is between them stays as it is."""
+    text = b"".join(match + b"X." * apart for match in (b"i.e.", b"I. e.", b"I.E."))
+    compiled = regex.compile_pattern(rb"i\. ?e\.", "EI")
+    assert compiled.count(text) == 3
+    assert compiled.removed(text) == b"X." * apart * 3

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbngtrain.engine import first_words, groups, splitter, word_metrics
+from cbngtrain.engine import first_words, groups, splitter, vocabulary, word_metrics
 from cbngtrain.engine.first_words import sorted_and_joined
 from cbngtrain.engine.packed import MULTIPLIER, Packed
 from cbngtrain.engine.spellings import Spellings
@@ -231,40 +231,51 @@ def _packed(words: Sequence[bytes]) -> Spellings:
 any_words = st.lists(texts | st.builds(bytes.__mul__, texts, st.just(5)))
 
 
+@pytest.fixture(scope="module", params=[(1 << 12, 4), (1, 0)], ids=["sorted", "by a table"])
+def either_numbering(request):
+    """Words as they are, and all taken for ones most of which are repeated."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vocabulary, "SAMPLE", request.param[0])
+        patch.setattr(vocabulary, "REPEATED", request.param[1])
+        yield
+
+
+@pytest.mark.usefixtures("either_numbering")
 @given(any_words, any_words, any_words)
 def test_words_are_numbered_as_they_are_met(first, then, last):
     """Packed ones as others, and the numbers that are given stay."""
     places = {b"": NOTHING}
     for word in [*first, *then, *last]:
         places.setdefault(word, len(places) - 1)
-    vocabulary = Vocabulary()
-    assert vocabulary.ids(Spellings(first)).tolist() == [places[word] for word in first]
-    assert vocabulary.ids(_packed(then)).tolist() == [places[word] for word in then]
-    assert vocabulary.ids(Spellings(last)).tolist() == [places[word] for word in last]
-    assert [b"", *vocabulary.words.words] == list(places)
-    assert [vocabulary.id(word) for word in places] == list(places.values())
-    assert vocabulary.named(np.arange(-1, len(vocabulary))) == list(places)
+    words = Vocabulary()
+    assert words.ids(Spellings(first)).tolist() == [places[word] for word in first]
+    assert words.ids(_packed(then)).tolist() == [places[word] for word in then]
+    assert words.ids(Spellings(last)).tolist() == [places[word] for word in last]
+    assert [b"", *words.words.words] == list(places)
+    assert [words.id(word) for word in places] == list(places.values())
+    assert words.named(np.arange(-1, len(words))) == list(places)
 
 
 def _of_one_hash() -> list[bytes]:
     """Two words of 16 bytes: what the first half does to a hash, the second half undoes."""
     one, other = (int.from_bytes(half, "little") for half in (b"one half", b"another "))
-    mixed = [(half ^ 16) * int(MULTIPLIER) % (1 << 64) for half in (one, other)]
+    mixed = [(half ^ 16 << 56) * int(MULTIPLIER) % (1 << 64) for half in (one, other)]
     first, second = (number ^ number >> 32 for number in mixed)
     undone = (first ^ second ^ one).to_bytes(8, "little")
     return [b"one halfone half", b"another " + undone]
 
 
+@pytest.mark.usefixtures("either_numbering")
 def test_words_of_one_hash_are_told_apart():
     """They are not numbered by their hashes."""
     alike = _packed(_of_one_hash())
     assert alike.hashes[0] == alike.hashes[1]
     assert numbered(alike) is None
-    vocabulary = Vocabulary()
-    assert vocabulary.ids(_packed([b"a", b"b"])).tolist() == [0, 1]
-    assert vocabulary.ids(alike).tolist() == [2, 3]
-    assert vocabulary.ids(_packed([*alike.words, b"", b"a"])).tolist() == [2, 3, NOTHING, 0]
-    assert vocabulary.id(alike.words[1]) == 3
+    words = Vocabulary()
+    assert words.ids(_packed([b"a", b"b"])).tolist() == [0, 1]
+    assert words.ids(alike).tolist() == [2, 3]
+    assert words.ids(_packed([*alike.words, b"", b"a"])).tolist() == [2, 3, NOTHING, 0]
+    assert words.id(alike.words[1]) == 3
 
 
 def test_hashes_that_begin_alike_are_told_apart():
@@ -284,14 +295,19 @@ rows_of_items = st.lists(
 )
 
 
-@pytest.mark.parametrize("long_row", [0, 1 << 16], ids=["at once", "row by row"])
+@pytest.mark.parametrize(
+    ("long_row", "per_place"),
+    [(0, 0), (0, 1 << 20), (1 << 16, 4)],
+    ids=["by a table", "at once", "row by row"],
+)
 @given(rows_of_items)
-def test_items_are_grouped(long_row, rows):
+def test_items_are_grouped(long_row, per_place, rows):
     """Row by row, in the order of their keys, with what they count summed."""
     items = np.array([item for row in rows for item in row], np.int64).reshape(-1, 3)
     starts = groups.starts_of(np.array([len(row) for row in rows]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(groups, "LONG_ROW", long_row)
+        patch.setattr(groups, "ITEMS_PER_PLACE", per_place)
         found = groups.grouped(starts, [items[:, 0], items[:, 1]], items[:, 2])
     keys = items[found.members, :2].tolist()
     bounds = pairwise(found.starts.tolist())
