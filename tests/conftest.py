@@ -1,6 +1,7 @@
 """A place to build in: a review service on disk, a core in small, and real doit."""
 
 import atexit
+import gc
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,30 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 PROGRAMS = ("cluebotng", "create_ann", "create_bayes_db", "print_bayes_db")
 
+FAST = "not slow and not browser and not cluster"  # as in pyproject.toml
+SLOW_AS_A_WHOLE = re.compile(r"^pytestmark = [^=]*\bslow\b", re.MULTILINE)
+
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not here")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays: garbage is not looked for meanwhile, nor among it later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The fast suite need not import modules that are slow as a whole: plots, a browser."""
+    if config.args != config.getini("testpaths") or config.getoption("markexpr") != FAST:
+        return None
+    is_module = collection_path.suffix == ".py"
+    is_slow = is_module and SLOW_AS_A_WHOLE.search(collection_path.read_text(encoding="utf-8"))
+    return True if is_slow else None
 
 
 def edit(
@@ -72,7 +96,8 @@ def install_toy_core(directory: Path) -> Path:
     script = (ROOT / "tests" / "toy_core.py").read_text(encoding="utf-8")
     for name in PROGRAMS:
         path = directory / name
-        path.write_text(f"#!{sys.executable} -I\n{script}", encoding="utf-8")
+        flags = "-I" if "bayes_db" in name else "-IS"  # -S starts at once, and finds no berkeleydb
+        path.write_text(f"#!{sys.executable} {flags}\n{script}", encoding="utf-8")
         path.chmod(0o755)
     (directory / "conf").mkdir()
     (directory / "conf" / "cluebotng.conf").write_text("chains: {};\n", encoding="utf-8")

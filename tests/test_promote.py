@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ def told(
     return metrics(ours, OPTIONS, overlap), document([beside], OPTIONS, None)
 
 
+Found = Callable[[], tuple[Any, Any]]
+
 GOOD, BAD = [0.9] * 40, [0.9] * 20 + [0.05] * 20
 
 
@@ -56,21 +60,35 @@ def test_equal_network_is_promoted():
 @pytest.mark.parametrize(
     ("found", "why"),
     [
-        pytest.param(told(BAD, GOOD), "may be less than is allowed to be lost: none", id="worse"),
-        pytest.param(told([*GOOD[1:], 0.05], GOOD), "may be less than", id="perhaps worse"),
         pytest.param(
-            told(GOOD, BAD, constructive=2999), "2999 constructive edits are too few", id="few"
+            partial(told, BAD, GOOD), "may be less than is allowed to be lost: none", id="worse"
         ),
-        pytest.param(told(GOOD, BAD, overlap=2), "2 of the trial's edits were", id="overlap"),
-        pytest.param(told(GOOD, BAD, overlap=None), "nobody knows how many", id="unknown overlap"),
-        pytest.param((told(GOOD, BAD)[0], None), "no network to compare it with", id="alone"),
-        pytest.param((None, told(GOOD, BAD)[1]), "nobody knows how many", id="no report"),
-        pytest.param(told([], []), "nothing is known of the recall at 0.1 %", id="no vandalism"),
+        pytest.param(
+            partial(told, [*GOOD[1:], 0.05], GOOD), "may be less than", id="perhaps worse"
+        ),
+        pytest.param(
+            partial(told, GOOD, BAD, constructive=2999),
+            "2999 constructive edits are too few",
+            id="few",
+        ),
+        pytest.param(
+            partial(told, GOOD, BAD, overlap=2), "2 of the trial's edits were", id="overlap"
+        ),
+        pytest.param(
+            partial(told, GOOD, BAD, overlap=None), "nobody knows how many", id="unknown overlap"
+        ),
+        pytest.param(
+            lambda: (told(GOOD, BAD)[0], None), "no network to compare it with", id="alone"
+        ),
+        pytest.param(lambda: (None, told(GOOD, BAD)[1]), "nobody knows how many", id="no report"),
+        pytest.param(
+            partial(told, [], []), "nothing is known of the recall at 0.1 %", id="no vandalism"
+        ),
     ],
 )
-def test_doubt_holds(found: tuple[Any, Any], why: str):
+def test_doubt_holds(found: Found, why: str):
     """Whatever is not known, or not so, holds a network, and is named."""
-    verdict = judged(*found, RULE)
+    verdict = judged(*found(), RULE)
 
     assert not verdict.promotes
     assert why in verdict.why
@@ -133,22 +151,30 @@ def beside(new: list[float], *others: tuple[str, list[float]]) -> tuple[Any, Any
 @pytest.mark.parametrize(
     ("found", "running", "word"),
     [
-        pytest.param(beside(GOOD, ("bot", BAD)), "", "promote", id="none in production"),
-        pytest.param(beside(GOOD, (RUNNING, BAD)), RUNNING, "promote", id="better than it"),
-        pytest.param(beside(GOOD, ("held", BAD)), RUNNING, "hold", id="better than another"),
+        pytest.param(partial(beside, GOOD, ("bot", BAD)), "", "promote", id="none in production"),
         pytest.param(
-            beside(BAD, ("bot", BAD), (RUNNING, GOOD)), RUNNING, "hold", id="worse than one of two"
+            partial(beside, GOOD, (RUNNING, BAD)), RUNNING, "promote", id="better than it"
         ),
         pytest.param(
-            beside(GOOD, ("bot", BAD), (RUNNING, GOOD)), RUNNING, "promote", id="not worse than two"
+            partial(beside, GOOD, ("held", BAD)), RUNNING, "hold", id="better than another"
+        ),
+        pytest.param(
+            partial(beside, BAD, ("bot", BAD), (RUNNING, GOOD)),
+            RUNNING,
+            "hold",
+            id="worse than one of two",
+        ),
+        pytest.param(
+            partial(beside, GOOD, ("bot", BAD), (RUNNING, GOOD)),
+            RUNNING,
+            "promote",
+            id="not worse than two",
         ),
     ],
 )
-def test_network_must_not_lose_beside_the_one_in_production(
-    found: tuple[Any, Any], running: str, word: str
-):
+def test_network_must_not_lose_beside_the_one_in_production(found: Found, running: str, word: str):
     """That another one, which the gate held perhaps, is no better says nothing."""
-    assert judged(*found, RULE, running).word == word
+    assert judged(*found(), RULE, running).word == word
 
 
 # In a store ------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Edit sets: what is written in XML is what is read, whole or in chunks."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,25 +67,36 @@ def test_edits_may_lie_in_further_elements(tmp_path_factory, content, size):
     assert _read(path, size) == _read(path, path.stat().st_size)
 
 
-MANY = [edit(str(number), current=f"word{number} " * 300) for number in range(400)]
-"""Edits of so many bytes that their file is cut into chunks, of which each is some edits."""
+@pytest.fixture(scope="module")
+def many() -> list[str]:
+    """Edits of so many bytes that their file is cut into chunks, of which each is some edits."""
+    return [edit(str(number), current=f"word{number} " * 300) for number in range(400)]
 
-WRAPPED = {
-    "all in one": f"<group>{''.join(MANY)}</group>",
-    "some in each": "".join(f"<group>{''.join(MANY[i : i + 7])}</group>" for i in range(0, 400, 7)),
-    "the last ones": f"{''.join(MANY[:300])}<group><x>1</x>{''.join(MANY[300:])}<y/></group>",
-    "deep": f"<a><b><c>{''.join(MANY)}</c></b></a>",
+
+def _some_in_each(edits: list[str]) -> str:
+    return "".join(
+        f"<group>{''.join(edits[start : start + 7])}</group>" for start in range(0, len(edits), 7)
+    )
+
+
+WRAPS: dict[str, Callable[[list[str]], str]] = {
+    "all in one": lambda edits: f"<group>{''.join(edits)}</group>",
+    "some in each": _some_in_each,
+    "the last ones": lambda edits: (
+        f"{''.join(edits[:300])}<group><x>1</x>{''.join(edits[300:])}<y/></group>"
+    ),
+    "deep": lambda edits: f"<a><b><c>{''.join(edits)}</c></b></a>",
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("content", WRAPPED.values(), ids=WRAPPED)
-def test_wrapped_edits_of_a_large_file_give_what_they_give_by_themselves(place, content):
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+def test_wrapped_edits_of_a_large_file_give_what_they_give_by_themselves(place, many, wrap):
     """The elements around them matter to nothing, as in the native core."""
-    place.write("edits.xml", edit_set(*MANY))
+    place.write("edits.xml", edit_set(*many))
     assert place.run("train").returncode == 0
     expected = place.read("out/words.dat")
-    place.write("edits.xml", edit_set(content))
+    place.write("edits.xml", edit_set(wrap(many)))
     assert (place.run("train").stdout, place.read("out/words.dat")) == (
         "Processed 400 edits.\n",
         expected,
@@ -91,9 +104,9 @@ def test_wrapped_edits_of_a_large_file_give_what_they_give_by_themselves(place, 
 
 
 @pytest.mark.slow
-def test_a_mistake_behind_wrapped_edits_is_found_where_it_is(place):
+def test_a_mistake_behind_wrapped_edits_is_found_where_it_is(place, many):
     """The line is counted from the beginning of the file."""
-    content = edit_set("<group>", *MANY, "</groups>")
+    content = edit_set("<group>", *many, "</groups>")
     place.write("edits.xml", content)
     line = content[: content.index("</groups>")].count("\n") + 1
     done = place.run("train")

@@ -8,9 +8,9 @@ from typing import cast
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from cbngtrain.evaluation import measures
 from cbngtrain.evaluation.intervals import (
@@ -39,7 +39,7 @@ SAMPLES = 300
 )
 def test_wilson_is_scipys(part: int, whole: int, level: float):
     """To 1e-12."""
-    wanted = stats.binomtest(part, whole).proportion_ci(level, method="wilson")
+    wanted = scipy.stats.binomtest(part, whole).proportion_ci(level, method="wilson")
 
     assert wilson(part, whole, level) == pytest.approx((wanted.low, wanted.high), rel=0, abs=1e-12)
 
@@ -66,7 +66,9 @@ def test_percentiles_are_scipys():
     """The percentile interval of its own bootstrapped values."""
     values = np.random.default_rng(1).normal(size=50)
     random = np.random.default_rng(2)
-    found = stats.bootstrap((values,), np.mean, n_resamples=500, method="percentile", rng=random)
+    found = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=500, method="percentile", rng=random
+    )
 
     low, high = percentiles(found.bootstrap_distribution)
 
@@ -165,7 +167,7 @@ def test_part_of_a_tie_is_passed_by_as_much_chance_as_it_has():
     found = bootstrap(edits, [recall_in_samples(edits, 0.025)], 400, seed=1)
 
     assert set(found.ravel()) == {0, 0.5, 1}
-    chance = stats.binom(1000, 0.025).sf(29)  # that the rate allows 30
+    chance = scipy.stats.binom(1000, 0.025).sf(29)  # that the rate allows 30
     assert (found > 0).mean() == pytest.approx(chance, abs=4 * (chance / 400) ** 0.5)
 
 
@@ -179,8 +181,10 @@ def test_recall_in_any_sample_is_a_share(of: Trial, rate: float):
     assert np.all((found >= 0) & (found <= 1))
 
 
-LEAST, MOST = stats.binom(SAMPLES, 0.95).ppf([0.001, 0.999]) / SAMPLES
-"""What of `SAMPLES` intervals covers the truth if each does with a chance of 95 %."""
+def _expected() -> tuple[float, float]:
+    """The least and the most of `SAMPLES` intervals that cover the truth, each by 95 %."""
+    least, most = scipy.stats.binom(SAMPLES, 0.95).ppf([0.001, 0.999]) / SAMPLES
+    return least, most
 
 
 @pytest.mark.slow
@@ -191,7 +195,8 @@ def test_bootstrap_covers_the_auc():
 
     found = [percentiles(bootstrap(each, [measures.roc_auc], 500, 1)[:, 0]) for each in edits]
 
-    assert LEAST <= np.mean([low <= truth <= high for low, high in found]) <= MOST
+    least, most = _expected()
+    assert least <= np.mean([low <= truth <= high for low, high in found]) <= most
 
 
 @pytest.mark.slow
@@ -214,7 +219,7 @@ def test_interval_covers_the_recall_at_a_rate(vandalism: int, constructive: int,
 
     found = [_interval_at(tally_of(each), 0.01) for each in trials_of]
 
-    assert np.mean([low <= truth <= high for low, high in found]) >= LEAST
+    assert np.mean([low <= truth <= high for low, high in found]) >= _expected()[0]
 
 
 def _interval_at(edits: Tally, rate: float) -> tuple[float, float]:

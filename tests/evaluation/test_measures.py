@@ -1,13 +1,13 @@
 """Measures against scikit-learn, by hand, and what must not change them."""
 
 from functools import partial
+from importlib import import_module
+from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn import calibration as sk_calibration
-from sklearn import metrics as sk
 
 from cbngtrain.evaluation import measures
 from cbngtrain.evaluation.measures import Tally, tally_of
@@ -26,18 +26,26 @@ TRIALS = {
     "one of each": trial([0.3], [0.4]),
     "hardly apart": trial([5e-324, 1e-310, 1 - 2**-53, 1], [0, 2e-310, 1 - 2**-53, 1 - 2**-52]),
 }
+
+
+@pytest.fixture(scope="module")
+def sk() -> ModuleType:
+    """scikit-learn's metrics, which take a second to import: only where these tests run."""
+    return import_module("sklearn.metrics")
+
+
 every_trial = pytest.mark.parametrize("of", TRIALS.values(), ids=TRIALS.keys())
 
 
 @every_trial
-def test_roc_auc_is_scikit_learns(of: Trial):
+def test_roc_auc_is_scikit_learns(sk: ModuleType, of: Trial):
     """To 1e-12."""
     assert measures.roc_auc(tally_of(of)) == alike(sk.roc_auc_score(of.vandalism, of.scores))
 
 
 @every_trial
 @pytest.mark.parametrize("max_fpr", [0.01, 0.2, 0.37])
-def test_partial_auc_is_scikit_learns(of: Trial, max_fpr: float):
+def test_partial_auc_is_scikit_learns(sk: ModuleType, of: Trial, max_fpr: float):
     """Its ``max_fpr`` gives the standardised one."""
     raw = measures.partial_auc(tally_of(of), max_fpr)
 
@@ -55,7 +63,7 @@ def test_partial_auc_of_the_whole_range_is_the_auc(of: Trial):
 
 
 @every_trial
-def test_average_precision_is_scikit_learns(of: Trial):
+def test_average_precision_is_scikit_learns(sk: ModuleType, of: Trial):
     """To 1e-12."""
     assert measures.average_precision(tally_of(of)) == alike(
         sk.average_precision_score(of.vandalism, of.scores)
@@ -63,14 +71,16 @@ def test_average_precision_is_scikit_learns(of: Trial):
 
 
 @every_trial
-def test_brier_is_scikit_learns(of: Trial):
+def test_brier_is_scikit_learns(sk: ModuleType, of: Trial):
     """To 1e-12."""
     assert measures.brier(tally_of(of)) == alike(sk.brier_score_loss(of.vandalism, of.scores))
 
 
 @every_trial
 @pytest.mark.parametrize("rate", [0.5, 0.2, 0.01, 0.0025, 0.0001])
-def test_recall_at_a_rate_is_the_best_point_of_scikit_learns_curve(of: Trial, rate: float):
+def test_recall_at_a_rate_is_the_best_point_of_scikit_learns_curve(
+    sk: ModuleType, of: Trial, rate: float
+):
     """The highest recall among all thresholds that keep the rate."""
     fpr, tpr, _ = sk.roc_curve(of.vandalism, of.scores, drop_intermediate=False)
     edits = tally_of(of)
@@ -84,7 +94,7 @@ def test_recall_at_a_rate_is_the_best_point_of_scikit_learns_curve(of: Trial, ra
 
 @every_trial
 @pytest.mark.parametrize("threshold", [0.0, 0.2, 0.5, 0.85, 1.0])
-def test_confusion_is_scikit_learns(of: Trial, threshold: float):
+def test_confusion_is_scikit_learns(sk: ModuleType, of: Trial, threshold: float):
     """An edit is caught if its score is at least the threshold."""
     wanted = sk.confusion_matrix(of.vandalism, of.scores >= threshold, labels=[False, True])
 
@@ -98,7 +108,8 @@ def test_confusion_is_scikit_learns(of: Trial, threshold: float):
 @every_trial
 def test_calibration_is_scikit_learns(of: Trial):
     """The bins that have edits, in its order."""
-    truths, means = sk_calibration.calibration_curve(of.vandalism, of.scores, n_bins=10)
+    calibration = import_module("sklearn.calibration")
+    truths, means = calibration.calibration_curve(of.vandalism, of.scores, n_bins=10)
 
     bins = [each for each in measures.calibration(tally_of(of)) if each.edits]
 
@@ -108,7 +119,9 @@ def test_calibration_is_scikit_learns(of: Trial):
 
 @every_trial
 @pytest.mark.parametrize("share", [0.034, 0.5])
-def test_precision_at_a_share_is_scikit_learns_with_weights(of: Trial, share: float):
+def test_precision_at_a_share_is_scikit_learns_with_weights(
+    sk: ModuleType, of: Trial, share: float
+):
     """The same as weighting each class to its real share."""
     at = measures.point_at_threshold(tally_of(of), 0.3)
     weights = np.where(

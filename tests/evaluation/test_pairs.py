@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from cbngtrain.evaluation import measures
 from cbngtrain.evaluation.measures import tally_of
@@ -61,7 +61,7 @@ def test_the_order_of_lines_does_not_count(random):
 @given(discordant)
 def test_the_exact_test_is_scipys(counts: tuple[int, int]):
     """It is a binomial test on the edits that differ."""
-    wanted = stats.binomtest(counts[0], sum(counts)).pvalue
+    wanted = scipy.stats.binomtest(counts[0], sum(counts)).pvalue
 
     assert mcnemar(*counts).p_exact == pytest.approx(wanted, rel=1e-12)
 
@@ -71,7 +71,7 @@ def test_the_mid_p_value_counts_the_outcome_by_half(counts: tuple[int, int]):
     """All outcomes as extreme as this one, by half, and all that are more extreme."""
     number = sum(counts)
     outcomes = np.arange(number + 1)
-    chances = stats.binom.pmf(outcomes, number, 0.5)
+    chances = scipy.stats.binom.pmf(outcomes, number, 0.5)
     distances, here = abs(2 * outcomes - number), abs(counts[0] - counts[1])
     wanted = chances[distances > here].sum() + chances[distances == here].sum() / 2
 
@@ -96,7 +96,7 @@ def test_many_edits_do_no_harm():
     """No overflow, no 0, and quick."""
     assert mcnemar(3000, 100).p_exact >= math.ulp(0)
     assert mcnemar(3000, 3100).p_exact == pytest.approx(
-        stats.binomtest(3000, 6100).pvalue, rel=1e-9
+        scipy.stats.binomtest(3000, 6100).pvalue, rel=1e-9
     )
 
 
@@ -153,7 +153,7 @@ def test_paired_intervals_cover_the_difference():
 
     Three standard errors of such a count are 3.8 %.
     """
-    normal = stats.norm.cdf
+    normal = scipy.stats.norm.cdf
     truth = normal(2 / 2**0.5) - normal(1.8 / 2**0.5)
     covered = [_covers(seed, truth) for seed in range(300)]
 
@@ -168,8 +168,8 @@ def _covers(seed: int, truth: float) -> bool:
     new, reference = (
         trial(at[vandalism].tolist(), at[~vandalism].tolist())
         for at in (
-            stats.norm.cdf(shared + own[0] + 2 * vandalism),
-            stats.norm.cdf(shared + own[1] + 1.8 * vandalism),
+            scipy.stats.norm.cdf(shared + own[0] + 2 * vandalism),
+            scipy.stats.norm.cdf(shared + own[1] + 1.8 * vandalism),
         )
     )
     samples = paired_bootstrap(
