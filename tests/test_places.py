@@ -24,7 +24,7 @@ def test_places_come_in_order(of: list[Place], run: int):
 
 def test_a_place_takes_few_bytes():
     """Of 4 GB of edits of 1 KB that is 100 MB; as Python's own numbers it would be 900 MB."""
-    number = 1 << 18
+    number = 1 << 16
     tracemalloc.start()
     try:
         places = Places(run=1 << 12)

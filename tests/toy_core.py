@@ -1,7 +1,8 @@
 """
 A core in small, for tests of the build: the native programs' command lines, with little inside.
 
-It is installed under the four programs' names (`conftest.install_toy_core`). Beside it lie
+It is installed under the four programs' names (`conftest.install_toy_core`), and starts often:
+what few calls need is imported there. Beside it lie
 ``calls.log``, one line per call, and ``behaviour.json``: what → how it misbehaves, where *what* is
 the chain, the output's name, or the program:
 
@@ -14,12 +15,9 @@ the chain, the output's name, or the program:
 """
 
 import contextlib
-import hashlib
 import itertools
-import json
 import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -60,7 +58,7 @@ def bayes_train() -> None:
 
 def create_bayes_db(out: str, source: str) -> None:
     """A database of all words, with a file id that differs each time."""
-    from berkeleydb import db  # noqa: PLC0415 - it costs half of a call's time
+    from berkeleydb import db  # noqa: PLC0415 - see above
 
     counts: dict[bytes, list[int]] = {}
     for line in Path(source).read_bytes().splitlines():
@@ -74,7 +72,7 @@ def create_bayes_db(out: str, source: str) -> None:
 
 def print_bayes_db(path: str) -> None:
     """Every word of a database with its counts, but for the totals; the score is anything."""
-    from berkeleydb import db  # noqa: PLC0415 - as above
+    from berkeleydb import db  # noqa: PLC0415 - see above
 
     base = db.DB()
     base.open(path, flags=db.DB_RDONLY)
@@ -95,6 +93,8 @@ def ann_train() -> None:
 
 def create_ann(out: str, source: str, *parameters: str) -> None:
     """A network whose weights are a hash of data, parameters and seed."""
+    import hashlib  # noqa: PLC0415 - see above
+
     what = Path(source).read_bytes() + repr(parameters).encode()
     note = f"{how('create_ann').get('note', '')}"
     seed = os.environ["CBNG_SEED"]  # noqa: TID251 - the core's way to be told
@@ -140,9 +140,11 @@ def fill(path: Path) -> None:
 def how(what: str) -> dict[str, object]:
     """How *what* misbehaves."""
     path = HERE / "behaviour.json"
-    behaviour: dict[str, dict[str, object]] = (
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    )
+    if not path.exists():
+        return {}
+    import json  # noqa: PLC0415 - see above
+
+    behaviour: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))
     return behaviour.get(what, {})
 
 
@@ -158,7 +160,7 @@ def main(program: str, arguments: list[str]) -> int:
         calls.write(f"{what} {os.getpid()} {os.getcwd()}\n")  # noqa: PTH109 - for people
     behaviour = how(what)
     if child := behaviour.get("child"):
-        subprocess.Popen(["sleep", str(child)])
+        os.spawnlp(os.P_NOWAIT, "sleep", "sleep", str(child))
     time.sleep(float(str(behaviour.get("sleep", 0))))
     if full := behaviour.get("fill"):
         fill(Path(str(full)) / ".filler")
