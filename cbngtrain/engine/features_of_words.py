@@ -9,9 +9,9 @@ import numpy as np
 from cbngtrain.engine import bayes, scorer, word_metrics
 from cbngtrain.engine.configuration import Block
 from cbngtrain.engine.features_of_texts import replacement
+from cbngtrain.engine.run_vocabulary import Runs
 from cbngtrain.engine.splitter import Splitter
 from cbngtrain.engine.table import Column, Link, Step, Table
-from cbngtrain.engine.text_runs import Runs
 from cbngtrain.engine.word_sets import WordSets
 
 

@@ -12,40 +12,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbngtrain.engine.counts import Bools
+from cbngtrain.engine.groups import grouped
 from cbngtrain.engine.packed import byte_order, joined
+from cbngtrain.engine.run_vocabulary import AnyVocabulary, RunVocabulary
 from cbngtrain.engine.spellings import Spellings
-from cbngtrain.engine.vocabulary import Ints, Vocabulary
+from cbngtrain.engine.vocabulary import NOTHING, Ints
 
 MANY = 1 << 10  # words that are ordered by numbers in less time than `sorted` takes (measured)
 TOO_OFTEN = 4  # words, on the average, that begin with the same eight bytes
 FEW = 64  # words of a set that are just sorted
 
 
-def sorted_and_joined(words: Spellings, separator: bytes) -> bytes:
+def sorted_and_joined(vocabulary: AnyVocabulary, ids: Ints, separator: bytes) -> bytes:
     """
-    The words in byte order, joined.
+    The words that have these ids, no two equal, in byte order, joined.
 
     Of many words the joined bytes are ordered, not the words: these lie all over the memory.
     """
-    if len(words) < MANY:
-        return separator.join(sorted(words.words))
-    ordered = words.packed.at(byte_order(words.packed))
-    return joined([ordered], b"", separator).removesuffix(separator)
+    if len(ids) < MANY:
+        return separator.join(sorted(vocabulary.spelled(ids).words))
+    if isinstance(vocabulary, RunVocabulary) and vocabulary.sort_as_words:
+        keys = [key[ids] for key in vocabulary.keys]
+        ranks = np.append(vocabulary.of.column_of_all(_ranks), NOTHING)
+        order = grouped(np.array([0, len(ids)]), [ranks[key] for key in keys]).members
+        columns = [vocabulary.of.spelled(key[order]).packed for key in keys]
+        return joined(columns, vocabulary.runs.separator, separator).removesuffix(separator)
+    if len(ids) * 2 > len(vocabulary):
+        ordered = ids[vocabulary.column_of_all(_ranks)[ids].argsort()]
+    else:
+        ordered = ids[byte_order(vocabulary.spelled(ids).packed)]
+    return joined([vocabulary.spelled(ordered).packed], b"", separator).removesuffix(separator)
 
 
-def near(vocabulary: Vocabulary) -> NDArray[np.unsignedinteger]:
-    """Numbers that order a vocabulary's words, as far as their first bytes do; (n_words,)."""
-    return vocabulary.column(_first_eight if vocabulary.words.is_packed else _first_two)
+def near(vocabulary: AnyVocabulary) -> NDArray[np.unsignedinteger]:
+    """Numbers that order a vocabulary's words, as far as their beginnings do; (n_words,)."""
+    if isinstance(vocabulary, RunVocabulary) and vocabulary.sort_as_words:
+        first = near(vocabulary.of)
+        return np.append(first, first.dtype.type(0))[vocabulary.keys[0]]  # 0: of an empty word
+    if not vocabulary.words.is_packed:
+        return vocabulary.column(_first_two)
+    return vocabulary.column_of_all(_first_eight)
+
+
+def _ranks(words: Spellings) -> Ints:
+    """The places of words in byte order."""
+    ranks = np.empty(len(words), np.int64)
+    ranks[byte_order(words.packed)] = np.arange(len(words))
+    return ranks
 
 
 def _first_eight(words: Spellings) -> NDArray[np.uint64]:
     """Their first eight bytes, or if these are too often the same, their places in byte order."""
     near = words.packed.first_bytes()
-    if np.count_nonzero(np.diff(np.sort(near))) * TOO_OFTEN > len(words):
-        return near
-    order = byte_order(words.packed)
-    near[order] = np.arange(len(words), dtype=np.uint64)
-    return near
+    is_told_apart = np.count_nonzero(np.diff(np.sort(near))) * TOO_OFTEN >= len(words)
+    return near if is_told_apart else _ranks(words).astype(np.uint64)
 
 
 def _first_two(words: Spellings) -> NDArray[np.uint16]:

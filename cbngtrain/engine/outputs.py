@@ -46,12 +46,12 @@ class BayesTraining:
         """V is 1 for vandalism, else 0; words are in byte order."""
         lines: list[bytes] = []
         truths = table.required(self.truth, bool)
-        sets = table.word_sets(self.words).spelled()
-        for words, is_vandalism in zip(sets, truths, strict=True):
-            if len(words):
+        sets = table.word_sets(self.words)
+        for ids, is_vandalism in zip(sets.ids(), truths, strict=True):
+            if len(ids):
                 prefix = b"1 " if is_vandalism else b"0 "
                 lines.append(prefix + b"_EDIT_TOTALS\n" + prefix)
-                lines += [sorted_and_joined(words, b"\n" + prefix), b"\n"]
+                lines += [sorted_and_joined(sets.vocabulary, ids, b"\n" + prefix), b"\n"]
         return b"".join(lines)
 
     def writer(self, files: Files) -> Copier:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbngtrain.engine.groups import rows_of
+from cbngtrain.engine.run_vocabulary import AnyVocabulary, RunVocabulary
 from cbngtrain.engine.spellings import Spellings
 from cbngtrain.engine.vocabulary import NOTHING, Ints
 from cbngtrain.engine.word_sets import WordSets
@@ -57,23 +58,48 @@ class WordProbabilities:
     raw: Doubles
     corrected: Doubles
 
+    def of_vocabulary(self, vocabulary: AnyVocabulary) -> Ints:
+        """The ranks of a vocabulary's words, `NOTHING` of those that do not count; (n_words,)."""
+        if isinstance(vocabulary, RunVocabulary) and vocabulary.of.words.is_packed:
+            return self._of_runs(vocabulary)
+        return vocabulary.column(self)
+
     def __call__(self, words: Spellings) -> Ints:
-        """The ranks of words, `NOTHING` of those that do not count; shape (n_words,)."""
+        """The ranks of words, as `of_vocabulary` has them; shape (n_words,)."""
         if not words.is_packed:
-            found = map(self.ranks.get, words.words, repeat(NOTHING))
-            return np.fromiter(found, np.int64, len(words))
+            return self._looked_up(words)
         ranks = np.full(len(words), NOTHING)
         maybe = np.flatnonzero(self._is_filled[_buckets(words)])
-        found = map(self.ranks.get, words.at(maybe).words, repeat(NOTHING))
-        ranks[maybe] = np.fromiter(found, np.int64, len(maybe))
+        ranks[maybe] = self._looked_up(words.at(maybe))
         return ranks
+
+    def _of_runs(self, vocabulary: RunVocabulary) -> Ints:
+        """The ranks of runs: only those are spelled whose words are of known runs."""
+        ranks = np.full(len(vocabulary), NOTHING)
+        buckets = np.append(_buckets(vocabulary.of.words), _buckets(Spellings([b""])))
+        split = [word.split(vocabulary.runs.separator) for word in self.ranks]
+        known = [parts for parts in split if len(parts) == vocabulary.runs.length]
+        is_maybe = np.ones(len(vocabulary), np.bool_)
+        for place, key in enumerate(vocabulary.keys):
+            is_known = _filled(list({parts[place] for parts in known}))[buckets]
+            is_maybe &= is_known[key]
+        maybe = np.flatnonzero(is_maybe)
+        ranks[maybe] = self._looked_up(vocabulary.spelled(maybe))
+        return ranks
+
+    def _looked_up(self, words: Spellings) -> Ints:
+        return np.fromiter(map(self.ranks.get, words.words, repeat(NOTHING)), np.int64, len(words))
 
     @cached_property
     def _is_filled(self) -> Bools:
         """Per bucket of hashes whether it has a word: most have none, so most words are none."""
-        filled = np.zeros(1 << _BUCKET_BITS, np.bool_)
-        filled[_buckets(Spellings(list(self.ranks)))] = True
-        return filled
+        return _filled(list(self.ranks))
+
+
+def _filled(words: list[bytes]) -> Bools:
+    filled = np.zeros(1 << _BUCKET_BITS, np.bool_)
+    filled[_buckets(Spellings(words))] = True
+    return filled
 
 
 def _buckets(words: Spellings) -> NDArray[np.uint64]:
@@ -138,7 +164,7 @@ class Scorer:
         known = self.probabilities
         starts, ids, _ = sets.counts
         n_sets = len(starts) - 1
-        rank = sets.vocabulary.column(known)[ids]
+        rank = known.of_vocabulary(sets.vocabulary)[ids]
         row = rows_of(starts)[rank != NOTHING]
         rank = rank[rank != NOTHING]
         in_ranges = tuple(

@@ -66,15 +66,24 @@ class Spellings:
         """Some of the words."""
         if not self.is_packed:
             return Spellings(list(map(self.words.__getitem__, places.tolist())))
-        return Spellings(
-            self.packed.at(places), None if self._hashes is None else self._hashes[places]
-        )
+        return Spellings(self.packed.at(places))
+
+    def at_or_empty(self, places: Integers, is_there: Flags) -> "Spellings":
+        """Some of the words, and empty ones where none is there."""
+        last_for_none = np.where(is_there, places, -1)
+        if not self.is_packed:
+            words = [*self.words, b""]
+            return Spellings([words[place] for place in last_for_none.tolist()])
+        text, *columns = self.packed.text, self.packed.starts, self.packed.lengths
+        return Spellings(Packed(text, *(np.append(each, 0)[last_for_none] for each in columns)))
 
     def since(self, number: int) -> "Spellings":
         """All words but so many at the beginning."""
+        if not number:
+            return self
         if not self.is_packed:
-            return Spellings(self.words[number:] if number else self.words)
-        return self.at(np.arange(number, len(self))) if number else self
+            return Spellings(self.words[number:])
+        return Spellings(self.packed.at(slice(number, None)), self.hashes[number:])
 
     def only(self, which: Flags) -> "Spellings":
         """Some of the words, packed."""

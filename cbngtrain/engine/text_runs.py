@@ -14,23 +14,12 @@ from numpy.typing import NDArray
 from cbngtrain.engine.counts import Counts, summed, where
 from cbngtrain.engine.first_words import least, near, rows_of_smallest
 from cbngtrain.engine.groups import Groups, grouped, kept
-from cbngtrain.engine.spellings import Spellings, in_rows
+from cbngtrain.engine.run_vocabulary import AnyVocabulary, Runs, RunVocabulary
+from cbngtrain.engine.spellings import Spellings
 from cbngtrain.engine.split_texts import SplitTexts, Words, difference
-from cbngtrain.engine.vocabulary import Change, Ints, Vocabulary
+from cbngtrain.engine.vocabulary import Change, Ints
 
 _TIMES_MORE = 16  # runs are looked at where there were too few among those before
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """What is taken for a word: every run of *length* words, joined."""
-
-    length: int = 1
-    separator: bytes = b" "
-
-    def spelled(self, vocabulary: Vocabulary, keys: Sequence[Ints]) -> Spellings:
-        """The runs of the words that have these ids."""
-        return in_rows([vocabulary.words.at(key) for key in keys], self.separator)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +34,7 @@ class TextRuns:
 
     texts: SplitTexts
     runs: Runs
-    run_vocabulary: Vocabulary
+    run_vocabulary: AnyVocabulary
     change: Change | None = None
 
     def counted(self) -> Counts:
@@ -67,7 +56,10 @@ class TextRuns:
     def _counts(self, keys: Sequence[Ints], starts: Ints, times: Ints) -> Counts:
         if self.runs.length == 1:
             return Counts(starts, keys[0], times)
-        ids = self.run_vocabulary.ids(self.runs.spelled(self.texts.by.vocabulary, keys))
+        if isinstance(self.run_vocabulary, RunVocabulary):
+            ids = self.run_vocabulary.ids(keys)
+        else:
+            ids = self.run_vocabulary.ids(self.runs.spelled(self.texts.by.vocabulary, keys))
         total = summed(starts, ids, times)  # runs of different words may read the same
         return where(total, total.times != 0)
 
@@ -93,7 +85,7 @@ class TextRuns:
         # What `NOTHING` stands for, an empty word, comes last, where -1 finds it.
         order = np.append(near(vocabulary), np.uint8(0))
         keys, groups = _first_runs(Words(starts, changed[ids]), self.runs.length, order, number)
-        spelled = zip(*map(vocabulary.named, keys), strict=True)
+        spelled = zip(*(vocabulary.spelled(key).words for key in keys), strict=True)
         counted = zip(map(separator.join, spelled), groups.sums.tolist(), strict=True)
         return rows_of_smallest(list(counted), groups.starts, number)
 

@@ -55,8 +55,8 @@ class Vocabulary:
         self._ids = defaultdict(count().__next__, {nothing: NOTHING})
         self._words: list[bytes] = []
         self._packed: Spellings | None = None
-        self._columns: dict[Any, NDArray[Any]] = {}
-        self._changed: dict[Change, _Changing] = {}
+        self._columns = Columns()
+        self._changed: dict[Change, Changing] = {}
 
     def __len__(self) -> int:
         return len(self._ids) - 1 if self._packed is None else len(self._packed)
@@ -87,32 +87,30 @@ class Vocabulary:
         spelled = zip(alike.tolist(), self._packed.at(alike).words, strict=True)
         return next((number for number, each in spelled if each == word), NOTHING)
 
-    def named(self, ids: Ints) -> list[bytes]:
+    def spelled(self, ids: Ints) -> Spellings:
         """The words that have these ids; an empty one for `NOTHING`."""
-        words = self.words.at(ids[ids != NOTHING]).words
-        if len(words) == len(ids):
-            return words
-        names = iter(words)
-        return [b"" if each == NOTHING else next(names) for each in ids.tolist()]
+        is_word = ids != NOTHING
+        if is_word.all():
+            return self.words.at(ids)
+        return self.words.at_or_empty(ids, is_word)
 
     def column(self, function: Callable[[Spellings], NDArray[Any]]) -> NDArray[Any]:
         """
         Return what a function makes of the words, shape (n_words, …), and remember it.
 
         Args:
-            function: From words to an array with an item for each of them.
+            function: From words to an array with an item for each of them, that depends on no
+                other word.
         """
-        known = self._columns.get(function)
-        if known is None:
-            known = function(self.words)
-        elif len(known) < len(self):
-            known = np.concatenate([known, function(self.words.since(len(known)))])
-        self._columns[function] = known
-        return known
+        return self._columns.of_each(function, self.words)
+
+    def column_of_all(self, function: Callable[[Spellings], NDArray[Any]]) -> NDArray[Any]:
+        """The same; an item may depend on all words."""
+        return self._columns.of_all(function, self.words)
 
     def changed(self, change: Change) -> tuple["Vocabulary", Ints]:
         """The vocabulary of the changed words, and the id there of each word, or `NOTHING`."""
-        changing = self._changed.setdefault(change, _Changing(change, Vocabulary()))
+        changing = self._changed.setdefault(change, Changing(change, Vocabulary()))
         return changing.into, self.column(changing)
 
     def _ids_of_many(self, words: Spellings) -> Ints | None:
@@ -138,14 +136,43 @@ class Vocabulary:
         self._words, self._packed = words, None
 
 
+class Columns:
+    """What functions made of the words of a vocabulary, for as many words as there were."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, NDArray[Any]] = {}
+
+    def of_all(
+        self, function: Callable[[Spellings], NDArray[Any]], words: Spellings
+    ) -> NDArray[Any]:
+        """What a function makes of the words, anew if there are more than before."""
+        known = self._known.get(function)
+        if known is None or len(known) < len(words):
+            known = self._known[function] = function(words)
+        return known
+
+    def of_each(
+        self, function: Callable[[Spellings], NDArray[Any]], words: Spellings
+    ) -> NDArray[Any]:
+        """What a function makes of the words, of those that are new to it."""
+        known = self._known.get(function)
+        if known is None:
+            known = function(words)
+        elif len(known) < len(words):
+            known = np.concatenate([known, function(words.since(len(known)))])
+        self._known[function] = known
+        return known
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _Changing:
-    """From words to the ids of the changed ones."""
+class Changing:
+    """Changes words, and numbers the changed ones in a vocabulary of theirs."""
 
     change: Change
     into: Vocabulary
 
     def __call__(self, words: Spellings) -> Ints:
+        """The ids of the changed words."""
         return self.into.ids(self.change.of_each(words))
 
 
@@ -192,11 +219,19 @@ def _numbered_of_few(words: Spellings) -> Numbered | None:
 
 
 def _numbered(words: Spellings, alike: Together) -> Numbered | None:
+    found = numbers_of(alike)
+    again = np.flatnonzero(~found.is_new)
+    first = np.flatnonzero(found.is_new)[found.numbers[again]]
+    return found if words.are_equal(again, first) else None
+
+
+def numbers_of(alike: Together) -> Numbered:
+    """The numbers of items that are brought together."""
     order, is_first = alike
-    is_new = np.ones(len(words), np.bool_)
+    is_new = np.ones(len(order), np.bool_)
     later = np.flatnonzero(~is_first)  # places in the order
     again, first = order[later], order[is_first][later - np.arange(1, len(later) + 1)]
     is_new[again] = False
     numbers = np.cumsum(is_new) - 1
     numbers[again] = numbers[first]
-    return Numbered(numbers, is_new) if words.are_equal(again, first) else None
+    return Numbered(numbers, is_new)

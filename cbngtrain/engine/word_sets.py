@@ -6,18 +6,18 @@ A column counts when it is asked for. Where its sets are the words of texts it k
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from itertools import pairwise
+from functools import cached_property, partial
 
 import numpy as np
 
 from cbngtrain.engine.counts import Counts, summed, where
 from cbngtrain.engine.first_words import least, near, rows_of_smallest
 from cbngtrain.engine.groups import rows_of, starts_of
+from cbngtrain.engine.run_vocabulary import AnyVocabulary, Runs, RunVocabulary
 from cbngtrain.engine.spellings import Spellings
 from cbngtrain.engine.split_texts import LineSplitter, SplitTexts
 from cbngtrain.engine.splitter import Splitter
-from cbngtrain.engine.text_runs import Runs, TextRuns
+from cbngtrain.engine.text_runs import TextRuns
 from cbngtrain.engine.vocabulary import NOTHING, Change, Ints, Vocabulary
 
 
@@ -34,7 +34,7 @@ class WordSets:
 
     def __init__(
         self,
-        vocabulary: Vocabulary,
+        vocabulary: AnyVocabulary,
         count: Callable[[], Counts],
         is_there: Sequence[bool],
         texts: TextRuns | None = None,
@@ -71,9 +71,11 @@ class WordSets:
 
     def spelled(self) -> list[Spellings]:
         """The words of each set."""
-        starts, ids, _ = self.counts  # before the vocabulary is asked: to count adds words to it
-        words = self.vocabulary.words
-        return [words.at(ids[a:b]) for a, b in pairwise(starts.tolist())]
+        return [self.vocabulary.spelled(ids) for ids in self.ids()]
+
+    def ids(self) -> list[Ints]:
+        """The ids of the words of each set."""
+        return np.split(self.counts.ids, self.counts.starts[1:-1])
 
     def times(self, word: bytes) -> Ints:
         """How often a word occurs in each set, shape (n_sets,)."""
@@ -87,19 +89,22 @@ class WordSets:
 
     def minus(self, other: "WordSets") -> "WordSets":
         """These sets minus other ones: counts that may be below 0, and are never 0."""
-        ours, theirs = self.texts, other.texts
-        if ours and theirs and ours.is_like(theirs):
-            return WordSets(self.vocabulary, lambda: ours.minus(theirs), self.is_there)
+        mine, others = self.texts, other.texts
+        if mine and others and mine.is_like(others):
+            return WordSets(self.vocabulary, lambda: mine.minus(others), self.is_there)
+        ours, theirs = _of_one_vocabulary(self, other)
 
         def count() -> Counts:
-            total = summed(*_together(self, other, -1))
+            total = summed(*_together(ours, theirs, -1))
             return where(total, total.times != 0)
 
-        return WordSets(self.vocabulary, count, self.is_there)
+        return WordSets(ours.vocabulary, count, self.is_there)
 
     def with_words_of(self, other: "WordSets") -> "WordSets":
         """These sets, and 0 times the words that others have besides."""
-        return WordSets(self.vocabulary, lambda: summed(*_together(self, other, 0)), self.is_there)
+        ours, theirs = _of_one_vocabulary(self, other)
+        count = partial(_together, ours, theirs, 0)
+        return WordSets(ours.vocabulary, lambda: summed(*count()), self.is_there)
 
     def where_above(self, *, sign: int) -> "WordSets":
         """The words that occur more than 0 times (*sign* -1: less), how often without its sign."""
@@ -112,15 +117,13 @@ class WordSets:
 
     def common(self, other: "WordSets") -> Ints:
         """The sums of the other sets' counts over the words in both, shape (n_sets,)."""
-        mine = self.counts  # before the vocabulary is asked: to count adds words to it
-        starts, ids, times = other.counts
-        if other.vocabulary is not self.vocabulary:
-            ids = self.vocabulary.ids(other.vocabulary.words.at(ids))
-        width = len(self.vocabulary) + 1
+        one, another = _of_one_vocabulary(self, other)
+        mine, (starts, ids, times) = one.counts, another.counts
+        width = len(one.vocabulary) + 1
         ours = rows_of(mine.starts) * width + mine.ids  # ascending
         theirs = rows_of(starts) * width + ids
         is_ours = np.append(ours, NOTHING)[np.searchsorted(ours, theirs)] == theirs
-        sums = np.concatenate(([0], np.cumsum(times * (is_ours & (ids != NOTHING)))))
+        sums = np.concatenate(([0], np.cumsum(times * is_ours)))
         return np.diff(sums[starts])
 
     def changed(self, change: Change) -> "WordSets":
@@ -143,15 +146,31 @@ class WordSets:
         counts = self.counts
         order = near(self.vocabulary)[counts.ids]
         starts, ids, times = where(counts, least(order, counts.starts, number))
-        items = zip(self.vocabulary.named(ids), times.tolist(), strict=True)
+        items = zip(self.vocabulary.spelled(ids).words, times.tolist(), strict=True)
         return rows_of_smallest(list(items), starts, number)
+
+
+def _of_one_vocabulary(one: WordSets, other: WordSets) -> tuple[WordSets, WordSets]:
+    """The same sets, so that equal words of theirs have one id."""
+    if one.vocabulary is other.vocabulary:
+        return one, other
+    vocabulary = Vocabulary()
+    return _respelled(one, vocabulary), _respelled(other, vocabulary)
+
+
+def _respelled(sets: WordSets, vocabulary: Vocabulary) -> WordSets:
+    """The same sets with another vocabulary."""
+
+    def count() -> Counts:
+        starts, ids, times = sets.counts
+        return summed(starts, vocabulary.ids(sets.vocabulary.spelled(ids)), times)
+
+    return WordSets(vocabulary, count, sets.is_there)
 
 
 def _together(ours: WordSets, theirs: WordSets, sign: int) -> tuple[Ints, Ints, Ints]:
     """The counts of two columns, the second ones times *sign*; words of both are there twice."""
     starts, ids, times = theirs.counts
-    if theirs.vocabulary is not ours.vocabulary:
-        ids = ours.vocabulary.ids(theirs.vocabulary.words.at(ids))
     rows = np.concatenate([rows_of(ours.counts.starts), rows_of(starts)])
     order = rows.argsort(kind="stable")
     all_ids = np.concatenate([ours.counts.ids, ids])[order]
@@ -165,7 +184,7 @@ class Splitting:
     def __init__(self) -> None:
         self._splitters: dict[Splitter, LineSplitter] = {}
         self._split: dict[tuple[int, Splitter], tuple[object, SplitTexts]] = {}
-        self._run_vocabularies: dict[tuple[Splitter, Runs], Vocabulary] = {}
+        self._run_vocabularies: dict[tuple[Splitter, Runs], AnyVocabulary] = {}
 
     def of(self, texts: Sequence[bytes | None], splitter: Splitter, runs: Runs) -> WordSets:
         """The runs of words of a column of texts."""
@@ -173,9 +192,20 @@ class Splitting:
         key = (id(texts), splitter)
         if key not in self._split:  # with the texts, so that their id stays theirs
             self._split[key] = texts, by_lines.split([each or b"" for each in texts])
-        vocabulary = by_lines.vocabulary
+        vocabulary: AnyVocabulary = by_lines.vocabulary
         if runs.length > 1:
-            vocabulary = self._run_vocabularies.setdefault((splitter, runs), Vocabulary())
+            vocabulary = self._run_vocabulary(by_lines, runs)
         source = TextRuns(self._split[key][1], runs, vocabulary)
         is_there = [each is not None for each in texts]
         return WordSets(vocabulary, source.counted, is_there, source)
+
+    def _run_vocabulary(self, by_lines: LineSplitter, runs: Runs) -> AnyVocabulary:
+        key = (by_lines.splitter, runs)
+        if key not in self._run_vocabularies:
+            word_bytes = by_lines.splitter.word_bytes
+            self._run_vocabularies[key] = (
+                RunVocabulary(by_lines.vocabulary, runs, word_bytes)
+                if runs.are_apart(word_bytes)
+                else Vocabulary()
+            )
+        return self._run_vocabularies[key]

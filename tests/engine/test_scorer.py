@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbngtrain.engine import scorer
+from cbngtrain.engine import scorer, splitter
 from cbngtrain.engine.packed import Packed
+from cbngtrain.engine.run_vocabulary import Runs
 from cbngtrain.engine.spellings import Spellings
+from cbngtrain.engine.text import Replacement
 from cbngtrain.engine.vocabulary import NOTHING
-from cbngtrain.engine.word_sets import WordSets
+from cbngtrain.engine.word_sets import Splitting, WordSets
 
 words = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f", b"g"])
 databases = st.dictionaries(words, st.tuples(st.integers(0, 40), st.integers(0, 40)))
@@ -83,3 +85,23 @@ def test_ranges_count_raw_probabilities():
     found = dict.fromkeys([b"bad", b"good", b"even", b"unknown"], 3)
     scores = machine.scores(WordSets.of([found, {}]))
     assert [each.tolist() for each in scores.in_ranges] == [[1, 0], [2, 0]]
+
+
+some_texts = st.lists(st.text("ab A-\n", max_size=20).map(str.encode), min_size=1, max_size=3)
+CHANGES = {"none": b"", "words that go": b"a-"}
+
+
+@pytest.mark.parametrize("removed", CHANGES.values(), ids=CHANGES)
+@given(some_texts, st.sets(st.sampled_from([b"a b", b"b a", b" b", b"a ", b" ", b"b", b"a b a"])))
+def test_runs_of_long_texts_are_looked_up(removed, texts, known):
+    """Each run of a packed vocabulary has the rank that its bytes have, also of empty words."""
+    change = Replacement(find=b"", replace=b"", remove=removed, removemulti=b"", keep=None)
+    database = dict.fromkeys(known, (9, 1)) | {scorer.TOTALS: (50, 40)}
+    probabilities = scorer.word_probabilities(database, scorer.MIN_EDITS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splitter, "LONG", 0)
+        sets = Splitting().of(texts, splitter.Splitter(b"abA", b"-"), Runs(2)).changed(change)
+        assert sets.dicts()
+        found = probabilities.of_vocabulary(sets.vocabulary)
+    runs = sets.vocabulary.words.words
+    assert found.tolist() == [probabilities.ranks.get(run, NOTHING) for run in runs]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from cbngtrain.engine import first_words, groups, splitter, vocabulary, word_metrics
 from cbngtrain.engine.first_words import sorted_and_joined
 from cbngtrain.engine.packed import MULTIPLIER, Packed
+from cbngtrain.engine.run_vocabulary import Runs, RunVocabulary
 from cbngtrain.engine.spellings import Spellings
 from cbngtrain.engine.splitter import Splitter
 from cbngtrain.engine.text import Replacement
-from cbngtrain.engine.text_runs import Runs
 from cbngtrain.engine.vocabulary import NOTHING, Vocabulary, numbered
 from cbngtrain.engine.word_sets import Splitting, WordSets
 from tests.engine import plain
@@ -132,7 +132,10 @@ def test_runs_of_words_are_counted(pairs, together):
         expected = [_set(text, together) for text in each]
         assert column.dicts() == expected
         assert column.sizes.tolist() == [len(counts) for counts in expected]
-        assert [column.times(b"One").tolist() for _ in "1"] == [[c[b"One"] for c in expected]]
+        asked = [b"One", b"One Two", b"One ", b" ", *expected[0]]
+        assert [column.times(word).tolist() for word in asked] == [
+            [counts[word] for counts in expected] for word in asked
+        ]
 
 
 @given(some_pairs, st.integers(1, 4))
@@ -141,8 +144,8 @@ def test_a_difference_is_that_of_all_words(pairs, together):
     ours, old = _columns(pairs, together)
     expected = [_difference(_set(new, together), _set(old, together)) for new, old in pairs]
     assert ours.minus(old).dicts() == expected
-    again = WordSets.of(ours.dicts()).minus(WordSets.of(old.dicts()))
-    assert again.dicts() == expected
+    assert WordSets.of(ours.dicts()).minus(WordSets.of(old.dicts())).dicts() == expected
+    assert ours.minus(WordSets.of(old.dicts())).dicts() == expected
 
 
 @given(some_pairs, st.integers(1, 2))
@@ -253,7 +256,7 @@ def test_words_are_numbered_as_they_are_met(first, then, last):
     assert words.ids(Spellings(last)).tolist() == [places[word] for word in last]
     assert [b"", *words.words.words] == list(places)
     assert [words.id(word) for word in places] == list(places.values())
-    assert words.named(np.arange(-1, len(words))) == list(places)
+    assert words.spelled(np.arange(-1, len(words))).words == list(places)
 
 
 def _of_one_hash() -> list[bytes]:
@@ -321,15 +324,31 @@ def test_items_are_grouped(long_row, per_place, rows):
     assert found.sums.tolist() == sums
 
 
+@given(st.lists(st.tuples(*[st.sampled_from([NOTHING, 0, 1, 1 << 40])] * 3)), st.integers(0, 9))
+def test_runs_are_numbered_as_they_are_met(runs, number):
+    """Whatever their words' numbers are."""
+    vocabulary = RunVocabulary(Vocabulary(), Runs(3), VALID)
+    keys = np.array(runs, np.int64).reshape(-1, 3)
+    found = [*vocabulary.ids([*keys[:number].T]), *vocabulary.ids([*keys[number:].T])]
+    distinct = list(dict.fromkeys(runs))
+    assert found == [distinct.index(run) for run in runs]
+    assert len(vocabulary) == len(distinct)
+
+
 beginnings = st.sampled_from([b"", b"\0", b"begins as", b"begins a", b"begins as well" * 6])
 
 
+NUMBERS = [b"%d" % number for number in range(first_words.MANY)]
+
+
+@pytest.mark.parametrize("more", [[], NUMBERS], ids=["few", "many"])
 @given(st.sets(st.builds(bytes.__add__, beginnings, texts)), st.sampled_from([b"\n", b"\n0 "]))
-def test_words_in_byte_order(words, separator):
+def test_words_in_byte_order(more, words, separator):
     """Also of so many that numbers are ordered, not the words."""
-    more = [*words, *(b"%d" % number for number in range(first_words.MANY))]
-    assert sorted_and_joined(Spellings([*words]), separator) == separator.join(sorted(words))
-    assert sorted_and_joined(Spellings(more), separator) == separator.join(sorted(more))
+    each = list({*words, *more} - {b""})
+    vocabulary = Vocabulary()
+    ids = vocabulary.ids(Spellings(each))
+    assert sorted_and_joined(vocabulary, ids, separator) == separator.join(sorted(each))
 
 
 counts = st.dictionaries(
