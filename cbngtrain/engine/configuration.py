@@ -1,20 +1,24 @@
 """
 The configuration directory: libconfig files whose values know where they stand.
 
-The syntax is libconfig's: settings ``name = value;`` in groups ``{ … }``, lists ``( … )`` of
-values, arrays ``[ … ]`` of scalars; strings that stand side by side are one.
+Syntax and values are libconf's. The includes are resolved here, because the native core takes
+them relative to the working directory, and a configuration should work from anywhere.
 """
 
-import codecs
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+import libconf
+
 from cbngtrain.engine.errors import FormatError
-from cbngtrain.engine.tokens import Token, tokens_of
 
 ROOT_FILE = "cluebotng.conf"
+MAX_INCLUDE_DEPTH = 10  # libconfig's own limit
+
+_INCLUDE = re.compile(r'\s*@include\s+"([^"]+)"\s*;?\s*(?:(?:#|//).*)?$')
+_PLACE = re.compile(r"in ('.*'), row (\d+)")
 
 
 class Block(dict[str, Any]):
@@ -102,106 +106,90 @@ def load(directory: Path) -> Block:
     """
     root = directory / ROOT_FILE
     try:
-        return _Parser(tokens_of(root, directory), root).whole()
-    except RecursionError as error:
-        raise FormatError(root, "", "there are too many lists in lists") from error
+        tokens = libconf.TokenStream(_tokens(root, directory, ()))
+        block: Block = _Parser(tokens, root).parse()
+    except libconf.ConfigParseError as error:
+        raise _as_format_error(root, error) from error
+    return block
 
 
-_ESCAPE = re.compile(r"""\\x..|\\[\\'"abfnrtv]""")
+def _tokens(path: Path, directory: Path, parents: tuple[Path, ...]) -> Iterator[Any]:
+    """The tokens of a file, those of its includes in their places."""
+    tokenizer = libconf.Tokenizer(str(path))
+    pending: list[str] = []
+    for number, line in enumerate(_lines(path), start=1):
+        if included := _INCLUDE.match(line):
+            yield from _tokenized(tokenizer, "".join(pending))
+            target = _included(included[1], path, number, directory, (*parents, path))
+            yield from _tokens(target, directory, (*parents, path))
+            pending = ["\n"]  # so that the tokenizer's line numbers stay right
+        else:
+            pending.append(line)
+    yield from _tokenized(tokenizer, "".join(pending))
 
 
-def _unescaped(text: str) -> str:
-    """The string that is spelled so; a backslash that begins no escape is itself."""
-    return _ESCAPE.sub(lambda match: codecs.decode(match[0], "unicode-escape"), text)
+def _tokenized(tokenizer: libconf.Tokenizer, text: str) -> Iterator[Any]:
+    """The tokens of *text*; libconf takes ``.`` and ``012`` for numbers, which Python refuses."""
+    try:
+        yield from tokenizer.tokenize(text)
+    except ValueError as error:
+        problem = f"there is a number that is none: {str(error)[:80]}"
+        raise FormatError(Path(tokenizer.filename), f"line {tokenizer.row}", problem) from error
 
 
-_SCALARS: Mapping[str, Callable[[str], Any]] = {
-    "string": _unescaped,
-    "integer": lambda text: int(text, 0),  # which refuses 012: is that 12, or 10?
-    "float": float,
-    "hex": lambda text: int(text, 16),
-    "boolean": lambda text: text.lower() == "true",
-}
-"""Kind of token → its value."""
+def _lines(path: Path) -> list[str]:
+    """The lines of a file, a character per byte: what is beyond ASCII is passed through."""
+    try:
+        return [line + "\n" for line in path.read_bytes().decode("latin-1").split("\n")]
+    except OSError as error:
+        raise FormatError(path, "", f"cannot be read: {error.strerror}") from error
 
 
-class _Parser:
-    """Reads tokens from left to right, by recursive descent."""
+def _included(name: str, path: Path, line: int, directory: Path, parents: tuple[Path, ...]) -> Path:
+    """
+    The file that an include names.
 
-    def __init__(self, tokens: list[Token], root: Path) -> None:
-        self._tokens = tokens
-        self._root = root
-        self._at = 0
+    It is looked for in the configuration directory, which also stands for a leading ``conf/``,
+    and then in the working directory.
+    """
+    candidates = (directory / name, directory / name.removeprefix("conf/"), Path(name))
+    target = next((each for each in candidates if each.is_file()), None)
+    if target is None:
+        raise FormatError(path, f"line {line}", f'there is no file "{name}" to include')
+    if target.resolve() in {parent.resolve() for parent in parents}:
+        raise FormatError(path, f"line {line}", f'"{name}" is included by itself')
+    if len(parents) > MAX_INCLUDE_DEPTH:
+        raise FormatError(path, f"line {line}", f"more than {MAX_INCLUDE_DEPTH} includes deep")
+    return target
+
+
+class _Parser(libconf.Parser):  # type: ignore[misc]  # libconf has no types
+    """The parser of libconf, which keeps the place of each setting and refuses a second one."""
+
+    def __init__(self, tokens: Any, path: Path) -> None:
+        super().__init__(tokens)
+        self._path = path
         self._names: list[str] = []
 
-    def whole(self) -> Block:
-        block = self._settings()
-        if self._at < len(self._tokens):
-            self._refuse("a setting")
-        return block
-
-    def _settings(self) -> Block:
+    def setting_list_or_empty(self) -> Block:
         block = Block(".".join(self._names))
-        while name := self._take("name"):
-            key, place = name.text, (name.path, name.line)
-            self._expect("=", ":")
-            self._names.append(key)
-            value = self._value()
+        while (name := self.tokens.peek()) is not None and name.type == "name":
+            place = (Path(name.filename), name.row)
+            self._names.append(name.text)
+            key, value = self.setting()
             self._names.pop()
             if key in block:
                 block.refuse(key, f"is set again in {place[0]}, line {place[1]}")
             block.places[key] = place
             block[key] = value
-            self._take(";", ",")
         return block
 
-    def _value(self) -> Any:
-        opening = self._take("{", "(", "[")
-        if not opening:
-            return self._scalar()
-        if opening.kind == "(":
-            return tuple(self._items(")", self._value))
-        if opening.kind == "[":
-            return self._items("]", self._scalar)
-        block = self._settings()
-        self._expect("}")
-        return block
 
-    def _items(self, closing: str, item: Callable[[], Any]) -> list[Any]:
-        items = []
-        while not self._take(closing):
-            items.append(item())
-            if not self._take(","):
-                self._expect(closing)
-                break
-        return items
-
-    def _scalar(self) -> Any:
-        token = self._take(*_SCALARS) or self._refuse("a value")
-        try:
-            value = _SCALARS[token.kind](token.text)
-            while token.kind == "string" and (more := self._take("string")):
-                value += _unescaped(more.text)
-        except ValueError as error:
-            kind = "string" if token.kind == "string" else "number"
-            problem = f"there is a {kind} that is none: {str(error)[:80]}"
-            raise FormatError(token.path, f"line {token.line}", problem) from error
-        return value
-
-    def _take(self, *kinds: str) -> Token | None:
-        """The next token, taken, if it is of these kinds."""
-        if self._at == len(self._tokens) or self._tokens[self._at].kind not in kinds:
-            return None
-        self._at += 1
-        return self._tokens[self._at - 1]
-
-    def _expect(self, *signs: str) -> Token:
-        return self._take(*signs) or self._refuse(" or ".join(signs))
-
-    def _refuse(self, wanted: str) -> NoReturn:
-        """Raise the error that tells what stands here, and what should."""
-        if self._at == len(self._tokens):
-            raise FormatError(self._root, "", f"ends where {wanted} should be")
-        token = self._tokens[self._at]
-        problem = f'there is "{token.text[:40]}" where {wanted} should be'
-        raise FormatError(token.path, f"line {token.line}", problem)
+def _as_format_error(root: Path, error: Exception) -> FormatError:
+    """The error of libconf, with the file and the line in our words."""
+    message = str(error)
+    if place := _PLACE.search(message):
+        path, line = Path(place[1].strip("'")), int(place[2])
+        problem = message[: place.start()].rstrip(" ,") + message[place.end() :]
+        return FormatError(path, f"line {line}", problem)
+    return FormatError(root, "", message)
