@@ -13,8 +13,9 @@ def use_one_thread() -> None:
 
     OpenBLAS's own threads wait for each other by spinning: on a busy machine they made training
     five times slower (measured), and beside threads of ours they always do. The variable that
-    says the same, OPENBLAS_NUM_THREADS, is read once, when numpy is imported. Where numpy uses
-    another library nothing happens; training is then only slower.
+    says the same, OPENBLAS_NUM_THREADS, is read once, when numpy is imported: programs set it, and
+    who has imported numpy calls this. Where numpy uses another library nothing happens; training
+    is then only slower.
     """
     core = import_module("numpy._core._multiarray_umath")  # linked to the library, so names show
     library = ctypes.CDLL(core.__file__)

@@ -1,6 +1,7 @@
 """``cluebotng``: edits from a file through a chain of processors, into the chain's outputs."""
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -11,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from tqdm import tqdm
-
 from cbngtrain.engine import workers
 from cbngtrain.engine.chain import links_of, needed
 from cbngtrain.engine.chunks import Chunk
@@ -20,6 +19,7 @@ from cbngtrain.engine.configuration import load
 from cbngtrain.engine.edits import Edit, EditSet, edit_set
 from cbngtrain.engine.errors import EngineError, FormatError
 from cbngtrain.engine.output import whole_file
+from cbngtrain.engine.progress import progress
 from cbngtrain.engine.table import EVERYTHING, Column, Link, Output, Step, Table
 
 TEXTS = {"current_text": "current", "previous_text": "previous"}
@@ -157,11 +157,12 @@ def _processed(work: _Work, seen: _Seen) -> Iterator[list[Any]]:
     """What the outputs render, chunk by chunk in the order of the edit set."""
     processes = len(os.sched_getaffinity(0))
     size = min(CHUNK, max(MIN_CHUNK, work.edits.size // (PARTS * processes)))
-    with tqdm(unit=" edits", disable=None, leave=False) as bar:
+    processes = min(processes, math.ceil(work.edits.size / size))  # no more than chunks
+    with progress(" edits") as more:
         for part in _parts(work, work.edits.chunks(size), processes):
             seen.edits += part.edits
             seen.skipped += part.skipped
-            bar.update(part.edits)
+            more(part.edits)
             if part.edits:
                 yield part.rendered
 

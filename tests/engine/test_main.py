@@ -1,5 +1,6 @@
 """The engine's entry point, and files that appear whole or not at all."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from cbngtrain.engine.errors import EngineError
 from cbngtrain.engine.output import whole_file
+from tests.engine.conftest import Place
 
 ENGINE = [sys.executable, "-m", "cbngtrain.engine"]
 
@@ -19,6 +21,26 @@ def test_usage_names_the_programs(arguments: tuple[str, ...], status: int):
 
     assert ended.returncode == status
     assert "cluebotng,create_bayes_db,print_bayes_db,create_ann" in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needless"),
+    [
+        (("cluebotng", "-m", "train", "-f", "edits.xml"), {"tqdm", "email", "logging"}),
+        (("create_ann", "a.fann", "no.dat", "1", "0", "1"), {"tqdm", "email", "berkeleydb"}),
+        (("create_bayes_db", "a.db", "no.dat"), {"tqdm", "email", "numpy", "multiprocessing"}),
+        (("print_bayes_db", "no.db"), {"tqdm", "email", "numpy", "multiprocessing"}),
+    ],
+    ids=["cluebotng", "create_ann", "create_bayes_db", "print_bayes_db"],
+)
+def test_start_loads_what_is_needed(place: Place, arguments: tuple[str, ...], needless: set[str]):
+    """What a program does not need, and takes long to load, is not loaded."""
+    command = [sys.executable, "-X", "importtime", *ENGINE[1:], *arguments]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, cwd=place.path)
+
+    loaded = set(re.findall(r"\| +([\w.]+)$", ended.stderr, re.MULTILINE))
+    assert "cbngtrain.engine.output" in loaded  # by each program
+    assert loaded & needless == set()
 
 
 def test_closed_standard_output_is_one_line(tmp_path: Path):
