@@ -26,32 +26,41 @@ IGNORED = b"'-"
 texts = st.binary(max_size=60) | st.text("aB1'- \n,", max_size=60).map(str.encode)
 some_bytes = st.binary(max_size=5) | st.text("aB1'- \n,", max_size=5).map(str.encode)
 
-lines = st.sampled_from(
-    [
-        b"one two three four five six\n",
-        b"One two-three -four five' six seven\n",
-        b"a line of words, of words, of words\n",
-        b"-- '' -- '' -- '' -- '' -- '' -- ''\n",
-        b"x\n",
-        b"\n",
-        b"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26\n",
-        b"word" * 100 + b"\n",
-        b"cut",
-        b" ",
-    ]
-)
-pages = st.lists(lines, max_size=40).map(b"".join)
+LINES = [
+    b"one two three four five six\n",
+    b"One two-three -four five' six seven\n",
+    b"a line of words, of words, of words\n",
+    b"-- '' -- '' -- '' -- '' -- '' -- ''\n",
+    b"x\n",
+    b"\n",
+    b"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26\n",
+    b"word" * 100 + b"\n",
+    b"cut",
+    b" ",
+]
 
 
-@st.composite
-def page_pairs(draw):
-    """Two texts of which one is the other with some lines changed."""
-    old = draw(st.lists(lines, max_size=40))
+def lines(most: int) -> st.SearchStrategy[list[bytes]]:
+    """At most so many lines, by one draw."""
+    return st.binary(max_size=most).map(lambda of: [LINES[byte % len(LINES)] for byte in of])
+
+
+pages = lines(40).map(b"".join)
+
+
+def _changed_page(
+    old: list[bytes], changes: list[tuple[bytes, list[bytes]]]
+) -> tuple[bytes, bytes]:
     new = list(old)
-    for _ in range(draw(st.integers(0, 4))):
-        place = draw(st.integers(0, len(new)))
-        new[place : place + draw(st.integers(0, 3))] = draw(st.lists(lines | texts, max_size=3))
+    for (place, removed), added in changes:
+        at = place % (len(new) + 1)
+        new[at : at + removed % 4] = added
     return b"".join(new), b"".join(old)
+
+
+changes = st.tuples(st.binary(min_size=2, max_size=2), lines(3) | texts.map(lambda text: [text]))
+page_pairs = st.builds(_changed_page, lines(40), st.lists(changes, max_size=4))
+"""Two texts of which one is the other with some lines changed."""
 
 
 @given(st.lists(texts, max_size=3), some_bytes, some_bytes)
@@ -122,7 +131,7 @@ def _columns(pairs: list[tuple[bytes, bytes]], together: int) -> tuple[WordSets,
     return ours, theirs
 
 
-some_pairs = st.lists(page_pairs(), min_size=1, max_size=4)
+some_pairs = st.lists(page_pairs, min_size=1, max_size=4)
 
 
 @given(some_pairs, st.integers(1, 4))
@@ -293,9 +302,12 @@ def test_hashes_that_begin_alike_are_told_apart():
     )
 
 
-rows_of_items = st.lists(
-    st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 2), st.integers(-2, 2))), min_size=1
-)
+def _item(byte: int) -> tuple[int, int, int]:
+    """Two keys and what is counted."""
+    return byte % 4 - 1, byte // 4 % 4 - 1, byte // 16 % 5 - 2
+
+
+rows_of_items = st.lists(st.binary().map(lambda row: [_item(byte) for byte in row]), min_size=1)
 
 
 @pytest.mark.parametrize(
