@@ -28,6 +28,7 @@ TEXTS = {"current_text": "current", "previous_text": "previous"}
 CHUNK = 1 << 20  # bytes of the file that are processed together, some 50 edits
 MIN_CHUNK = 1 << 17  # of small files, so that every process has some
 PARTS = 4  # chunks for each process, at least, where the file is large enough
+MOST = 256  # edits in a table, which has a cell for what an edit has not
 
 
 def main(args: Sequence[str], env: Mapping[str, str]) -> int:
@@ -72,11 +73,18 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """How many edits of a chunk were processed, how many left out, what each output renders."""
+    """
+    What became of a chunk.
+
+    Attributes:
+        edits: How many were processed.
+        skipped: How many were left out.
+        rendered: What each output renders, of one run of edits after another.
+    """
 
     edits: int
     skipped: int
-    rendered: list[Any]
+    rendered: list[list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,8 @@ class _Work:
         if found is None:
             return chunk.with_all_that_follows(self.edits.size)
         kept = [e for e in found if all(name in e.properties for name in self.required)]
-        rendered = self._rendered(self._table(kept)) if kept else []
+        tables = (self._table(kept[at : at + MOST]) for at in range(0, len(kept), MOST))
+        rendered = [self._rendered(table) for table in tables]
         return _Part(len(kept), len(found) - len(kept), rendered)
 
     def _table(self, edits: Sequence[Edit]) -> Table:
@@ -154,7 +163,7 @@ def _why_none(seen: _Seen) -> str:
 
 
 def _processed(work: _Work, seen: _Seen) -> Iterator[list[Any]]:
-    """What the outputs render, chunk by chunk in the order of the edit set."""
+    """What the outputs render, in the order of the edit set."""
     processes = len(os.sched_getaffinity(0))
     size = min(CHUNK, max(MIN_CHUNK, work.edits.size // (PARTS * processes)))
     processes = min(processes, math.ceil(work.edits.size / size))  # no more than chunks
@@ -163,8 +172,7 @@ def _processed(work: _Work, seen: _Seen) -> Iterator[list[Any]]:
             seen.edits += part.edits
             seen.skipped += part.skipped
             more(part.edits)
-            if part.edits:
-                yield part.rendered
+            yield from part.rendered
 
 
 def _parts(work: _Work, chunks: Iterator[Chunk], processes: int) -> Iterator[_Part]:

@@ -14,6 +14,8 @@ from cbngtrain.engine.property_types import CONVERSIONS, converted, shown
 
 CORE_READS = 1024  # bytes: the native core's position in the file is a multiple of them
 
+DEEPEST = 100  # elements in each other: a property's name has those of all around it
+
 EDIT = "wpedit"
 NO_PROPERTY = frozenset({"current", "previous", "common"})
 """Elements that set no property of their own."""
@@ -166,6 +168,8 @@ class _ChunkParser:
             self._path.clear()
             self._offset = self._place()
         elif name != ROOT:
+            if len(self._path) == DEEPEST:
+                raise self._here(f"has elements more than {DEEPEST} deep")
             self._path.append(name)
 
     def _close(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,6 +101,11 @@ BROKEN = {
         "train",
         LAUGHS,
         "edits.xml: line 1: has a document type, which edit sets have not",
+    ),
+    "elements in elements": (
+        "train",
+        edit_set("\n<WPEdit>" + "<a>" * 50_000 + "</a>" * 50_000 + "</WPEdit>"),
+        "edits.xml: line 4: has elements more than 100 deep",
     ),
     "an empty edit set": ("train", edit_set(), "edits.xml: there are no edits in it"),
     "an empty edit set in a trial": ("trial", edit_set(), "edits.xml: there are no edits in it"),
@@ -357,6 +363,15 @@ def test_a_full_disk_is_one_line_and_no_output(place):
     assert done.stderr.startswith("cluebotng: out/words.dat: cannot be written: File too large")
     assert (done.stderr.count("\n"), done.stdout, done.returncode) == (1, "", 2)
     assert (place.outputs(), place.read("out/words.dat")) == (["words.dat"], b"before")
+
+
+def test_edits_that_have_nothing_in_common_take_little_time(place):
+    """A few seconds; a table of all of them at once would have 16 million cells."""
+    own = [edit(str(i)).replace("</WPEdit>", f"<own{i}>{i}</own{i}></WPEdit>") for i in range(4000)]
+    place.write("edits.xml", edit_set("<!-- in one chunk -->", *own))
+    assert place.run("trial", cpu_seconds=20).returncode == 0
+    found = re.findall(rb"<own(\d+)>(\d+)</own\1>", place.read("out/dump.xml"))
+    assert found == [(b"%d" % i, b"%d" % i) for i in range(4000)]
 
 
 def test_one_processor_writes_the_bytes_of_many(place):
