@@ -113,9 +113,19 @@ def load(directory: Path) -> Block:
     return block
 
 
+_FREQUENT = ("string", ",", ";", "=", ":", "{", "}", "(", ")")
+"""Kinds of tokens that begin like no other kind."""
+
+
+class _Tokenizer(libconf.Tokenizer):  # type: ignore[misc]  # libconf has no types
+    """The tokenizer of libconf, which tries kind after kind: here the frequent ones first."""
+
+    token_map = sorted(libconf.Tokenizer.token_map, key=lambda kind: kind[1] not in _FREQUENT)
+
+
 def _tokens(path: Path, directory: Path, parents: tuple[Path, ...]) -> Iterator[Any]:
     """The tokens of a file, those of its includes in their places."""
-    tokenizer = libconf.Tokenizer(str(path))
+    tokenizer = _Tokenizer(str(path))
     pending: list[str] = []
     for number, line in enumerate(_lines(path), start=1):
         if included := _INCLUDE.match(line):

@@ -59,8 +59,9 @@ cascade_activation_steepnesses=2.50000000000000000000e-01 5.00000000000000000000
 """libfann's defaults, which the core leaves as they are, in libfann's order (fann_io.c)."""
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
-_NEURON = re.compile(rf"\((\d{{1,9}}), (\d{{1,9}}), ({_NUMBER})\)\s*")
-_CONNECTION = re.compile(rf"\((\d{{1,9}}), ({_NUMBER})\)\s*")
+_NEURONS = re.compile(rf"\s*+(?:\(\d{{1,9}}, \d{{1,9}}, {_NUMBER}\)\s*+)*+")
+_CONNECTIONS = re.compile(rf"\s*+(?:\(\d{{1,9}}, {_NUMBER}\)\s*+)*+")
+_BLANKS = str.maketrans("(),", "   ")
 
 
 class Neuron(NamedTuple):
@@ -171,8 +172,8 @@ class _Fields:
 
     def neurons(self, sizes: Sequence[int]) -> tuple[Neuron, ...]:
         neurons = tuple(
-            Neuron(int(num_inputs), int(activation), float(steepness))
-            for num_inputs, activation, steepness in self.entries(NEURONS, _NEURON)
+            Neuron(int(num_inputs), int(activation), steepness)
+            for num_inputs, activation, steepness in self.entries(NEURONS, _NEURONS, 3).tolist()
         )
         mismatch = self.error(NEURONS, f"the neurons are not those of fully connected {sizes}")
         if len(neurons) != sum(sizes) + len(sizes):  # before so many are made to be compared
@@ -185,23 +186,24 @@ class _Fields:
         return neurons
 
     def weights(self, sizes: Sequence[int]) -> npt.NDArray[np.float32]:
-        entries = self.entries(CONNECTIONS, _CONNECTION)
+        entries = self.entries(CONNECTIONS, _CONNECTIONS, 2)
+        connected_to, weights = entries[:, 0], entries[:, 1]
         count = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
-        if len(entries) != count:
-            raise self.error(CONNECTIONS, f"{len(entries)} connections where {count} belong")
-        if [int(neuron) for neuron, _ in entries] != _connected_to(sizes):
+        if len(weights) != count:
+            raise self.error(CONNECTIONS, f"{len(weights)} connections where {count} belong")
+        if connected_to.tolist() != _connected_to(sizes):
             raise self.error(CONNECTIONS, f"the connections are not those of {sizes}")
-        weights = np.array([weight for _, weight in entries], np.float64)
         if np.abs(weights).max() > np.finfo(np.float32).max:
             raise self.error(CONNECTIONS, "a weight is beyond 32-bit floats")
         return weights.astype(np.float32)
 
-    def entries(self, name: str, entry: re.Pattern[str]) -> list[tuple[str, ...]]:
+    def entries(self, name: str, form: re.Pattern[str], width: int) -> npt.NDArray[np.float64]:
+        """The entries of *width* numbers, all of the *form*, shape (n_entries, width)."""
         text = self.field(name).value
-        rest = entry.sub("", text).strip()
-        if rest or not text.strip():
-            raise self.error(name, f"cut or malformed near {rest[:40]!r}")
-        return entry.findall(text)
+        end = match.end() if (match := form.match(text)) else 0
+        if end < len(text) or not text.strip():
+            raise self.error(name, f"cut or malformed near {text[end : end + 40].strip()!r}")
+        return np.fromstring(text.translate(_BLANKS), np.float64, sep=" ").reshape(-1, width)
 
 
 def _fields(path: Path) -> _Fields:

@@ -242,8 +242,9 @@ def atoms(links: Items[Link]) -> dict[int, int]:
     A text translated so has the chain's matches at the same places, and a set of bytes that
     belong together, such as both cases of a letter, becomes one byte, which is found faster.
     """
-    signatures: dict[tuple[bool, ...], int] = {}
-    return {
-        byte: signatures.setdefault(tuple(byte in link.of for link in links), byte)
-        for byte in range(256)
-    }
+    signatures = [0] * 256  # byte → a bit for each link that has it
+    for index, link in enumerate(links):
+        for byte in link.of:
+            signatures[byte] |= 1 << index
+    first: dict[int, int] = {}
+    return {byte: first.setdefault(each, byte) for byte, each in enumerate(signatures)}
