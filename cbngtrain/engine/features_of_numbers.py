@@ -53,8 +53,8 @@ def float_set_creator(block: Block) -> list[Link]:
         matrix = np.concatenate([empty, *(values(table, name) for name in names)], axis=1)
         if low is not None:
             matrix = np.where(np.isnan(matrix) | (matrix < low), low, matrix)
-        if high is not None:
-            matrix = np.where(matrix > high, high, matrix)
+        if high is not None:  # the native core asks for an infinity, not for its sign
+            matrix = np.where((matrix > high) | np.isinf(matrix), high, matrix)
         table.columns[target] = matrix
 
     reads = {source for name in names for source in sources_of(name)}

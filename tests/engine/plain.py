@@ -165,11 +165,15 @@ def float32(value: float) -> float:
 
 
 def clipped(value: float, low: float | None, high: float | None) -> float:
-    """A value of a float set: NaN and what is below are *low*, what is above is *high*."""
+    """
+    A value of a float set: NaN and what is below are *low*, what is above is *high*.
+
+    So is -inf, if there is no *low*.
+    """
     value = float32(value)
     if low is not None and (math.isnan(value) or value < float32(low)):
         value = float32(low)
-    if high is not None and value > float32(high):
+    if high is not None and (value > float32(high) or math.isinf(value)):
         value = float32(high)
     return value
 

@@ -1,5 +1,6 @@
 """Modules that the configurations here do not use, step by step."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,6 +63,24 @@ def test_a_threshold_needs_a_number():
     options = {"in": "score", "out": "is", "threshold": 0.5}
     with pytest.raises(FormatError, match="EditID 1: the edit has no score"):
         after("apply_threshold", options, score=[0.1, None, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("limits", "clipped"),
+    [
+        ({}, [-math.inf, 9.0, math.inf]),
+        ({"clip_low": 0.0}, [0.0, 9.0, math.inf]),
+        ({"clip_high": 1.0}, [1.0, 1.0, 1.0]),
+        ({"clip_low": 0.0, "clip_high": 1.0}, [0.0, 1.0, 1.0]),
+    ],
+    ids=["no limits", "low", "high", "both"],
+)
+def test_infinities_in_float_sets(limits: dict[str, float], clipped: list[float]):
+    """Without a lower limit -inf becomes the upper one, as in the native core."""
+    options = {"output": "set", "properties": ("n",), **limits}
+    numbers = np.array([-math.inf, 9.0, math.inf], np.float32)
+    table = after("float_set_creator", options, n=numbers)
+    assert np.asarray(table.columns["set"]).ravel().tolist() == clipped
 
 
 def test_all_words_are_in_a_delta():
