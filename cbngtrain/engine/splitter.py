@@ -38,6 +38,9 @@ class Splitter:
         marks = sorted(set(range(256)) - further - set(_SPACES))
         self._is_plain = further.isdisjoint(_SPACES) and bool(marks)
         self.mark = bytes(marks[:1]) if self._is_plain else b""
+        self._table_with_mark = bytes(
+            byte if byte in {*further, *self.mark} else NEWLINE for byte in range(256)
+        )
         self._is_first = np.isin(np.arange(256), [*first, *self.mark])
         sets = [b"".join(b"\\x%02x" % byte for byte in sorted(each)) for each in (first, further)]
         self._first = re.compile(b"[%b]" % sets[0] if first else b"(?!)")
@@ -60,8 +63,7 @@ class Splitter:
     def marked_words(self, texts: Sequence[bytes]) -> Spellings:
         """The words of the texts, in order; after those of each text `mark`."""
         if self._is_plain:
-            each = [text.translate(self._table) for text in texts]
-            text = b"\n" + (b"\n%b\n" % self.mark).join([*each, b""])
+            text = self._marked(texts)
             if len(text) >= LONG:
                 return Spellings(self._packed(text))
             if (words := self._plain_words(text)) is not None:
@@ -71,6 +73,15 @@ class Splitter:
             found += self._regex.findall(text)
             found.append(self.mark)
         return Spellings(found)
+
+    def _marked(self, texts: Sequence[bytes]) -> bytes:
+        """The texts, each with the mark after it, and newlines for all that is of no word."""
+        separator = b"\n%b\n" % self.mark
+        text = b"\n" + separator.join([*texts, b""])
+        if text.count(self.mark) == len(texts):
+            return text.translate(self._table_with_mark)
+        each = [text.translate(self._table) for text in texts]
+        return b"\n" + separator.join([*each, b""])
 
     def _plain_words(self, text: bytes) -> list[bytes] | None:
         """The words between newlines; None where too much before them is to be ignored."""
