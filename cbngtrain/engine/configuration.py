@@ -7,6 +7,7 @@ them relative to the working directory, and a configuration should work from any
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -173,6 +174,9 @@ def _included(name: str, path: Path, line: int, directory: Path, parents: tuple[
     return target
 
 
+_path = cache(Path)  # hundreds of settings stand in a handful of files
+
+
 class _Parser(libconf.Parser):  # type: ignore[misc]  # libconf has no types
     """The parser of libconf, which keeps the place of each setting and refuses a second one."""
 
@@ -181,10 +185,14 @@ class _Parser(libconf.Parser):  # type: ignore[misc]  # libconf has no types
         self._path = path
         self._names: list[str] = []
 
+    def value(self) -> Any:
+        text = self.string()  # first, as most values are: libconf asks for kind after kind
+        return super().value() if text is None else text
+
     def setting_list_or_empty(self) -> Block:
         block = Block(".".join(self._names))
         while (name := self.tokens.peek()) is not None and name.type == "name":
-            place = (Path(name.filename), name.row)
+            place = (_path(name.filename), name.row)
             self._names.append(name.text)
             key, value = self.setting()
             self._names.pop()
