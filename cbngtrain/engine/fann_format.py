@@ -58,9 +58,10 @@ cascade_activation_steepnesses=2.50000000000000000000e-01 5.00000000000000000000
 7.50000000000000000000e-01 1.00000000000000000000e+00{blank}"""
 """libfann's defaults, which the core leaves as they are, in libfann's order (fann_io.c)."""
 
-_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
-_NEURONS = re.compile(rf"\s*+(?:\(\d{{1,9}}, \d{{1,9}}, {_NUMBER}\)\s*+)*+")
-_CONNECTIONS = re.compile(rf"\s*+(?:\(\d{{1,9}}, {_NUMBER}\)\s*+)*+")
+# Possessive, as nothing of a number can be part of what follows it: twice as fast.
+_NUMBER = r"[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+"
+_NEURONS = re.compile(rf"\s*+(?:\([0-9]{{1,9}}, [0-9]{{1,9}}, {_NUMBER}\)\s*+)*+")
+_CONNECTIONS = re.compile(rf"\s*+(?:\([0-9]{{1,9}}, {_NUMBER}\)\s*+)*+")
 _BLANKS = str.maketrans("(),", "   ")
 
 
