@@ -154,7 +154,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(dir=options.directory) as directory:
             for number in options.edits:
-                rows += _measured(number, Path(directory), options, native)
+                rows += _measured(number, Path(directory).resolve(), options, native)
     except subprocess.CalledProcessError as error:
         command = " ".join(map(str, error.cmd))
         print(f"{command}: exit status {error.returncode}\n{error.output.decode()}")

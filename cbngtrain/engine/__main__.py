@@ -61,6 +61,9 @@ if __name__ == "__main__":
     # No threads of OpenBLAS's: none is needed (see blas.py), and to start them when numpy is
     # imported took a tenth of a start.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    # Standard output and error that are closed (`>&-`) take the place of no file that is opened.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     # What is loaded stays to the end, and work leaves little to collect: looking for it took a
     # seventh of a start.
     gc.disable()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cbngtrain.engine.bayes import read_database
 from cbngtrain.engine.errors import EngineError
 from cbngtrain.engine.output import whole_file
 from tests.engine.conftest import Place
@@ -41,6 +42,18 @@ def test_start_loads_what_is_needed(place: Place, arguments: tuple[str, ...], ne
     loaded = set(re.findall(r"\| +([\w.]+)$", ended.stderr, re.MULTILINE))
     assert "cbngtrain.engine.output" in loaded  # by each program
     assert loaded & needless == set()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_programs_run_with_standard_output_or_error_closed(tmp_path: Path, closed: str):
+    """It is as good as nobody reading them: the work is done, and goes to its own file."""
+    (tmp_path / "words.dat").write_text("0 _EDIT_TOTALS\n0 word\n" * 9)
+    command = " ".join([*ENGINE, "create_bayes_db", "words.db", "words.dat"])
+
+    ended = subprocess.run(["sh", "-c", f"{command} {closed}"], check=False, cwd=tmp_path)
+
+    assert ended.returncode == 0
+    assert read_database(tmp_path / "words.db") == {b"_EDIT_TOTALS": (9, 0), b"word": (9, 0)}
 
 
 def test_closed_standard_output_is_one_line(tmp_path: Path):
