@@ -29,9 +29,29 @@ SHARED = ROOT.parent / "shared"
 PROGRAMS = ("cluebotng", "create_ann", "create_bayes_db", "print_bayes_db")
 
 FAST = "not slow and not browser and not cluster"  # as in pyproject.toml
+MEMORY = Path("/dev/shm")
 SLOW_AS_A_WHOLE = re.compile(r"^pytestmark = [^=]*\bslow\b", re.MULTILINE)
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not here")
+
+
+def is_fast_suite(config: pytest.Config) -> bool:
+    """Whether all fast tests are to run, and no others."""
+    return bool(config.args == config.getini("testpaths") and config.option.markexpr == FAST)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The fast suite's thousands of files, many of them synced, lie in memory where it has room."""
+    if is_fast_suite(config) and "TMPDIR" not in os.environ and has_room(MEMORY):  # noqa: TID251 - a test's own
+        tempfile.tempdir = str(MEMORY)
+
+
+def has_room(directory: Path) -> bool:
+    """Whether files can be made there, a gigabyte of them, and run."""
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return False
+    at = os.statvfs(directory)
+    return at.f_bavail * at.f_frsize > 1 << 30 and not at.f_flag & os.ST_NOEXEC
 
 
 @pytest.hookimpl(wrapper=True)
@@ -47,7 +67,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """The fast suite need not import modules that are slow as a whole: plots, a browser."""
-    if config.args != config.getini("testpaths") or config.getoption("markexpr") != FAST:
+    if not is_fast_suite(config):
         return None
     is_module = collection_path.suffix == ".py"
     is_slow = is_module and SLOW_AS_A_WHOLE.search(collection_path.read_text(encoding="utf-8"))
