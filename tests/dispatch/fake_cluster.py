@@ -15,6 +15,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class FakeCluster:
         self._oldest = 0
         self._epoch = 0  # watches of an earlier one end
         self._changed = threading.Condition()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self._server.daemon_threads = True
 
     def start(self, directory: Path) -> str:
@@ -279,95 +280,96 @@ class FakeCluster:
                 return
 
 
-def _handler(cluster: FakeCluster) -> type[BaseHTTPRequestHandler]:
-    """The handler of requests to *cluster*."""
+class _Handler(BaseHTTPRequestHandler):
+    """A connection to *cluster*."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    protocol_version = "HTTP/1.1"
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+    def __init__(self, cluster: FakeCluster, *connection: Any) -> None:
+        self._cluster = cluster
+        super().__init__(*connection)
 
-        def do_GET(self) -> None:
-            if self._is_spoilt():
-                return
-            at = urlsplit(self.path)
-            query = {name: values[0] for name, values in parse_qs(at.query).items()}
-            if match := _OTHER.fullmatch(at.path):
-                self._answer(200, cluster.objects(match[1]))
-                return
-            match = _POD.fullmatch(at.path)
-            name, is_log = (match[1], match[2]) if match else ("", None)
-            if match and not name:
-                self._list(query)
-            elif match and (pod := cluster.pod(name)):
-                if is_log:
-                    follow = query.get("follow") in {"true", "True"}
-                    self._stream(lambda send: cluster.stream_log(name, follow, send))
-                else:
-                    self._answer(200, pod)
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        if self._is_spoilt():
+            return
+        at = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(at.query).items()}
+        if match := _OTHER.fullmatch(at.path):
+            self._answer(200, self._cluster.objects(match[1]))
+            return
+        match = _POD.fullmatch(at.path)
+        name, is_log = (match[1], match[2]) if match else ("", None)
+        if match and not name:
+            self._list(query)
+        elif match and (pod := self._cluster.pod(name)):
+            if is_log:
+                follow = query.get("follow") in {"true", "True"}
+                self._stream(lambda send: self._cluster.stream_log(name, follow, send))
             else:
-                self._answer(*_refusal(404, "NotFound", f'pods "{name}" not found'))
+                self._answer(200, pod)
+        else:
+            self._answer(*_refusal(404, "NotFound", f'pods "{name}" not found'))
 
-        def _list(self, query: Mapping[str, str]) -> None:
-            selector = query.get("labelSelector", "")
-            if query.get("watch") in {"true", "True"}:
-                version = int(query.get("resourceVersion", "0"))
-                seconds = float(query.get("timeoutSeconds", "60"))
-                self._stream(lambda send: cluster.watch(version, selector, seconds, send))
-            else:
-                self._answer(200, cluster.listing(selector))
+    def _list(self, query: Mapping[str, str]) -> None:
+        selector = query.get("labelSelector", "")
+        if query.get("watch") in {"true", "True"}:
+            version = int(query.get("resourceVersion", "0"))
+            seconds = float(query.get("timeoutSeconds", "60"))
+            self._stream(lambda send: self._cluster.watch(version, selector, seconds, send))
+        else:
+            self._answer(200, self._cluster.listing(selector))
 
-        def do_POST(self) -> None:
-            body = self._body()
-            if not self._is_spoilt():
-                self._answer(*cluster.create(body))
+    def do_POST(self) -> None:
+        body = self._body()
+        if not self._is_spoilt():
+            self._answer(*self._cluster.create(body))
 
-        def do_DELETE(self) -> None:
-            body = self._body()
-            match = _POD.fullmatch(urlsplit(self.path).path)
-            if not self._is_spoilt():
-                self._answer(*cluster.delete(match[1] if match else "", body))
+    def do_DELETE(self) -> None:
+        body = self._body()
+        match = _POD.fullmatch(urlsplit(self.path).path)
+        if not self._is_spoilt():
+            self._answer(*self._cluster.delete(match[1] if match else "", body))
 
-        def _body(self) -> Json:
-            length = int(self.headers.get("Content-Length") or 0)
-            value: Json = json.loads(self.rfile.read(length) or b"{}")
-            return value
+    def _body(self) -> Json:
+        length = int(self.headers.get("Content-Length") or 0)
+        value: Json = json.loads(self.rfile.read(length) or b"{}")
+        return value
 
-        def _is_spoilt(self) -> bool:
-            cluster.requests.append(f"{self.command} {self.path}")
-            for fault in cluster.faults:
-                if fault.times > 0 and fault.matches(self.command, self.path):
-                    fault.times -= 1
-                    time.sleep(fault.hang)
-                    if fault.status:
-                        self._answer(*_refusal(fault.status, "Fault", fault.message))
-                    self.close_connection = True
-                    return True
-            return False
+    def _is_spoilt(self) -> bool:
+        self._cluster.requests.append(f"{self.command} {self.path}")
+        for fault in self._cluster.faults:
+            if fault.times > 0 and fault.matches(self.command, self.path):
+                fault.times -= 1
+                time.sleep(fault.hang)
+                if fault.status:
+                    self._answer(*_refusal(fault.status, "Fault", fault.message))
+                self.close_connection = True
+                return True
+        return False
 
-        def _answer(self, status: int, value: Json) -> None:
-            body = json.dumps(value).encode()
-            with suppress(OSError):
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+    def _answer(self, status: int, value: Json) -> None:
+        body = json.dumps(value).encode()
+        with suppress(OSError):
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
-        def _stream(self, fill: Callable[[Callable[[bytes], None]], None]) -> None:
-            def send(piece: bytes) -> None:
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-                self.wfile.flush()
+    def _stream(self, fill: Callable[[Callable[[bytes], None]], None]) -> None:
+        def send(piece: bytes) -> None:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.flush()
 
-            with suppress(OSError):
-                self.send_response(200)
-                self.send_header("Transfer-Encoding", "chunked")
-                self.end_headers()
-                fill(send)
-                self.wfile.write(b"0\r\n\r\n")
-
-    return Handler
+        with suppress(OSError):
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            fill(send)
+            self.wfile.write(b"0\r\n\r\n")
 
 
 def _refusal(status: int, reason: str, message: str) -> tuple[int, Json]:
