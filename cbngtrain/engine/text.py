@@ -103,8 +103,10 @@ class Replacement:
         self.is_bytewise = not self._is_multi.any()  # what becomes of a byte depends on no other
         self._table = bytes(table)
         self._dropped = bytes(byte for byte in range(256) if table[byte] not in kept)
-        # The same for words with a newline after each, which stays.
+        # The same for words with a newline after each, which stays: as long as words get none
+        # and two are not made one.
         table[NEWLINE] = NEWLINE
+        self._is_linewise = table.count(NEWLINE) == 1 and not self._is_multi[NEWLINE]
         self._table_of_words = bytes(table)
         self._dropped_of_words = self._dropped.replace(b"\n", b"")
 
@@ -115,11 +117,9 @@ class Replacement:
     def of_each(self, words: Spellings) -> Spellings:
         """The words after the replacement."""
         lines = words.lines()
-        if lines.count(b"\n") == len(words):
-            lines = lines.translate(self._table_of_words, self._dropped_of_words)
-            lines = self._collapsed(lines)
-        if lines.count(b"\n") != len(words):
+        if not self._is_linewise or lines.count(b"\n") != len(words):
             return Spellings(list(map(self.of, words.words)))
+        lines = self._collapsed(lines.translate(self._table_of_words, self._dropped_of_words))
         return Spellings(Packed.lines(lines) if words.is_packed else lines.split(b"\n")[:-1])
 
     def _collapsed(self, text: bytes) -> bytes:
