@@ -20,7 +20,8 @@ from xml.sax.saxutils import escape
 import pytest
 from hypothesis import settings
 
-settings.register_profile("steady", deadline=None, derandomize=True)
+settings.register_profile("steady", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=100)
 settings.register_profile("search", deadline=None)
 settings.load_profile("steady")  # `pytest --hypothesis-profile search` looks for new cases
 
