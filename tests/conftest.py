@@ -29,7 +29,6 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 PROGRAMS = ("cluebotng", "create_ann", "create_bayes_db", "print_bayes_db")
 
-FAST = "not slow and not browser and not cluster"  # as in pyproject.toml
 MEMORY = Path("/dev/shm")
 SLOW_AS_A_WHOLE = re.compile(r"^pytestmark = [^=]*\bslow\b", re.MULTILINE)
 
@@ -38,7 +37,8 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not 
 
 def is_fast_suite(config: pytest.Config) -> bool:
     """Whether all fast tests are to run, and no others."""
-    return bool(config.args == config.getini("testpaths") and config.option.markexpr == FAST)
+    has_its_marks = f"-m={config.option.markexpr}" in config.getini("addopts")
+    return has_its_marks and bool(config.args == config.getini("testpaths"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,7 +4,7 @@ import base64
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,6 @@ from tests.toolforge_standin import (
     TOOL,
     Certificates,
     Standin,
-    make_certificates,
-    toolforge,
 )
 from tests.web.conftest import serving
 
@@ -28,19 +26,6 @@ pytestmark = [
 ]
 
 CONFIG = configuration(ROOT / "toolforge" / "components.yaml")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority, the stand-in's certificate, the tool's."""
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture
-def standin(certificates: Certificates) -> Iterator[Standin]:
-    """Toolforge."""
-    with toolforge(certificates) as state:
-        yield state
 
 
 class TestCommands:

@@ -30,26 +30,12 @@ from tests.toolforge_standin import (
     Certificates,
     Standin,
     make_certificates,
-    toolforge,
 )
 from tests.web.conftest import Running, serving
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here")
 
 CONFIG = configuration(ROOT / "toolforge" / "components.yaml")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority, the stand-in's certificate, the tool's."""
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture
-def standin(certificates: Certificates) -> Iterator[Standin]:
-    """Toolforge."""
-    with toolforge(certificates) as state:
-        yield state
 
 
 def no_sleep(_seconds: float) -> None:
