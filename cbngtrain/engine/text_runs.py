@@ -15,7 +15,6 @@ from cbngtrain.engine.counts import Counts, summed, where
 from cbngtrain.engine.first_words import least, near, rows_of_smallest
 from cbngtrain.engine.groups import Groups, grouped, kept
 from cbngtrain.engine.run_vocabulary import AnyVocabulary, Runs, RunVocabulary
-from cbngtrain.engine.spellings import Spellings
 from cbngtrain.engine.split_texts import SplitTexts, Words, difference
 from cbngtrain.engine.vocabulary import Change, Ints
 
@@ -76,36 +75,19 @@ class TextRuns:
         None for single words, and where runs need not sort as their first words do: that is
         sure if the separator sorts before every byte of a word.
         """
-        change = self.change or _UNCHANGED
-        [separator] = change.of_each(Spellings([self.runs.separator])).words
-        if self.runs.length == 1 or not self._is_before_words(separator, change):
+        starts, ids = self.texts.words  # first of all: the vocabularies have the words once met
+        words, runs = self.texts.by.vocabulary, self.run_vocabulary
+        if self.change:
+            words, changed = words.changed(self.change)
+            runs, ids = runs.changed(self.change)[0], changed[ids]
+        if not isinstance(runs, RunVocabulary) or not runs.sort_as_words:
             return None
-        starts, ids = self.texts.words  # first of all: the vocabulary has the words once met
-        vocabulary, changed = self.texts.by.vocabulary.changed(change)
         # What `NOTHING` stands for, an empty word, comes last, where -1 finds it.
-        order = np.append(near(vocabulary), np.uint8(0))
-        keys, groups = _first_runs(Words(starts, changed[ids]), self.runs.length, order, number)
-        spelled = zip(*(vocabulary.spelled(key).words for key in keys), strict=True)
-        counted = zip(map(separator.join, spelled), groups.sums.tolist(), strict=True)
+        order = np.append(near(words), np.uint8(0))
+        keys, groups = _first_runs(Words(starts, ids), self.runs.length, order, number)
+        spelled = runs.runs.spelled(words, keys).words
+        counted = zip(spelled, groups.sums.tolist(), strict=True)
         return rows_of_smallest(list(counted), groups.starts, number)
-
-    def _is_before_words(self, separator: bytes, change: Change) -> bool:
-        """Whether the separator is a byte, and sorts before every byte of a changed word."""
-        word_bytes = [b"%c" % byte for byte in self.texts.by.splitter.word_bytes]
-        changed = change.of_each(Spellings(word_bytes)).words
-        return b"" < separator < min(filter(None, changed), default=b"")
-
-
-class _Unchanged:
-    """The change that is none."""
-
-    is_bytewise = True
-
-    def of_each(self, words: Spellings) -> Spellings:
-        return words
-
-
-_UNCHANGED = _Unchanged()
 
 
 def _first_runs(
