@@ -152,12 +152,12 @@ def test_quota_that_others_have_used_up(scene: Scene):
     helper = Both(scene.real, cluster)
     others = []
     for _ in range(2):
-        pod = helper.pod("sleep 120", of="somebody")
+        pod = helper.pod("sleep 400", of="somebody")
         pod["spec"]["containers"][0]["resources"] = {
             "limits": {"cpu": "50m", "memory": "4096Mi"},
             "requests": {"cpu": "50m", "memory": "100Mi"},
         }
-        others.append(cluster.create(pod))
+        others.append(helper.create_when_there_is_room(pod))
 
     def leave() -> None:
         time.sleep(4)
