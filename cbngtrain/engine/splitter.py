@@ -33,7 +33,7 @@ class Splitter:
         first = set(valid) - set(ignored)
         further = {*valid, *ignored} if first else set()
         self.word_bytes = bytes(sorted(further))
-        self._starts_ignored = [b"\n%c" % byte for byte in sorted(set(ignored))]
+        self._starts_ignored = [b"\n%c" % byte for byte in sorted(further & set(ignored))]
         self._table = bytes(byte if byte in further else NEWLINE for byte in range(256))
         marks = sorted(set(range(256)) - further - set(_SPACES))
         self._is_plain = further.isdisjoint(_SPACES) and bool(marks)

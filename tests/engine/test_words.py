@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cbngtrain.engine import first_words, groups, splitter, vocabulary, word_metrics
@@ -63,7 +63,8 @@ page_pairs = st.builds(_changed_page, lines(40), st.lists(changes, max_size=4))
 """Two texts of which one is the other with some lines changed."""
 
 
-@given(st.lists(texts, max_size=3), some_bytes, some_bytes)
+@example(each=[b""], valid=b"", ignored=b"\0")
+@given(each=st.lists(texts, max_size=3), valid=some_bytes, ignored=some_bytes)
 def test_texts_are_split(each, valid, ignored):
     """Whatever bytes are of words, and whatever bytes are ignored."""
     ours = Splitter(valid, ignored)
