@@ -66,9 +66,14 @@ def run_ann(block: Block) -> list[Link]:
     block.only("input_set", "output_set", "ann_file")
     source, target = block.text("input_set"), block.text("output_set")
     net = network.load_network(Path(block.text("ann_file")))
+    width = net.sizes[0]
 
     def run(table: Table) -> None:
-        table.columns[target] = net.run(table.required(source))
+        inputs = table.float_sets(source)
+        if inputs.shape[1] != width:
+            problem = f"{source} has {inputs.shape[1]} values, the network has {width} inputs"
+            block.refuse("input_set", problem)
+        table.columns[target] = net.run(inputs)
 
     return [Step((source,), (target,), run)]
 
@@ -80,8 +85,7 @@ def apply_threshold(block: Block) -> list[Link]:
     threshold = np.float32(block.number("threshold"))
 
     def run(table: Table) -> None:
-        values = np.asarray(table.required(source), np.float32)
-        table.columns[target] = (values >= threshold).tolist()
+        table.columns[target] = (table.floats(source) >= threshold).tolist()
 
     return [Step((source,), (target,), run)]
 

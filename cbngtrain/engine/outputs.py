@@ -109,7 +109,7 @@ class AnnTraining:
 
     def rendered(self, table: Table) -> tuple[int, tuple[int, int], bytes]:
         """Numbers with ten digits after the point."""
-        inputs, outputs = table.required(self.inputs), table.required(self.outputs)
+        inputs, outputs = table.float_sets(self.inputs), table.float_sets(self.outputs)
         rows = [_joined(row, "%.10f") for pair in zip(inputs, outputs, strict=True) for row in pair]
         return len(table.edits), (inputs.shape[1], outputs.shape[1]), "".join(rows).encode()
 
@@ -162,8 +162,7 @@ class TrialReport:
         for edit, name in zip(table.edits, ids, strict=True):
             if self.id and not name:
                 raise FormatError(table.path, edit.place, f"the edit's {self.id} is empty")
-        scores = np.asarray(table.required(self.score), np.float32)
-        return ids, truths, scores.tolist()
+        return ids, truths, table.floats(self.score).tolist()
 
     def writer(self, files: Files) -> "TrialWriter":
         """What gathers the scores, and writes when there are all."""

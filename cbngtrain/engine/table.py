@@ -131,6 +131,31 @@ class Table:
             raise FormatError(self.path, self.edits[0].place, f"{name} is of the wrong type")
         return column
 
+    def floats(self, name: str) -> NDArray[np.float32]:
+        """
+        The values of a property that is a float, and that every edit must have; (n_edits,).
+
+        Raises:
+            FormatError: An edit has none, or something else.
+        """
+        values = np.asarray(self.required(name))
+        if values.ndim != 1 or values.dtype.kind != "f":
+            raise FormatError(self.path, self.edits[0].place, f"{name} is of the wrong type")
+        return values.astype(np.float32)
+
+    def float_sets(self, name: str) -> NDArray[np.float32]:
+        """
+        The float sets that every edit must have, shape (n_edits, n_values).
+
+        Raises:
+            FormatError: An edit has none, or something else.
+        """
+        values = self.float_set(name)
+        if values is None:
+            self.required(name)
+            raise FormatError(self.path, self.edits[0].place, f"{name} is of the wrong type")
+        return values
+
     def texts(self, name: str) -> list[bytes | None]:
         """The values of a property that is text, None where an edit has no such property."""
         column: list[bytes | None] = self.optional(name)

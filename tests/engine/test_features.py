@@ -12,6 +12,8 @@ from cbngtrain.engine.dumps import DoubleMap, Dump, Properties
 from cbngtrain.engine.edits import Edit
 from cbngtrain.engine.errors import FormatError
 from cbngtrain.engine.features import MODULES
+from cbngtrain.engine.network import Layer, Network, write_network
+from cbngtrain.engine.outputs import AnnTraining
 from cbngtrain.engine.table import Column, Deferred, Step, Table
 from cbngtrain.engine.word_sets import WordSets
 
@@ -63,6 +65,45 @@ def test_a_threshold_needs_a_number():
     options = {"in": "score", "out": "is", "threshold": 0.5}
     with pytest.raises(FormatError, match="EditID 1: the edit has no score"):
         after("apply_threshold", options, score=[0.1, None, 0.2])
+
+
+ANY_KIND = {
+    "texts": [b"a", b"b", b"0.5"],
+    "truths": [True, False, True],
+    "whole numbers": np.array([1, 2, 3]),
+    "floats": np.array([0.1, 0.2, 0.3], np.float32),
+    "float sets": np.zeros((3, 2), np.float32),
+    "word sets": WordSets.of([{b"a": 1}, {}, {}]),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(ANY_KIND.keys() - {"floats"}))
+def test_what_is_no_float_reaches_no_threshold(kind: str):
+    """The native core takes floats alone, too."""
+    options = {"in": "score", "out": "is", "threshold": 0.5}
+    with pytest.raises(FormatError, match="EditID 0: score is of the wrong type"):
+        after("apply_threshold", options, score=ANY_KIND[kind])
+
+
+@pytest.mark.parametrize("kind", sorted(ANY_KIND.keys() - {"float sets"}))
+def test_training_rows_are_of_float_sets(kind: str):
+    """Anything else is refused."""
+    columns: dict[str, Column] = {"in": np.zeros((3, 2), np.float32), "out": ANY_KIND[kind]}  # type: ignore[dict-item]  # what a test gives
+    table = Table(PATH, [Edit({"editid": b"%d" % i}, PATH, 0) for i in range(3)], columns)
+    with pytest.raises(FormatError, match="EditID 0: out is of the wrong type"):
+        AnnTraining("x.dat", "in", "out").rendered(table)
+
+
+@pytest.mark.parametrize("n_values", [1, 3])
+def test_a_network_needs_a_value_for_each_input(tmp_path: Path, n_values: int):
+    """No more and no less: neither is the network run on some of the values, nor on none."""
+    path = tmp_path / "n.fann"
+    with path.open("wb") as file:
+        write_network(file, Network((Layer(np.zeros((3, 1), np.float32)),)))
+    options = {"input_set": "in", "output_set": "out", "ann_file": str(path)}
+    message = f"run_ann.input_set: in has {n_values} values, the network has 2 inputs"
+    with pytest.raises(FormatError, match=message):
+        after("run_ann", options, **{"in": np.zeros((3, n_values), np.float32)})
 
 
 @pytest.mark.parametrize(
