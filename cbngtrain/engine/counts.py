@@ -34,4 +34,6 @@ def summed(starts: Ints, ids: Ints, times: Ints) -> Counts:
 
 def where(counts: Counts, which: Bools) -> Counts:
     """Some of the words of each set."""
+    if which.all():
+        return counts
     return Counts(kept(counts.starts, which), counts.ids[which], counts.times[which])

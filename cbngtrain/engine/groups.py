@@ -17,7 +17,7 @@ from cbngtrain.engine.vocabulary import Ints
 
 LONG_ROW = 1 << 16  # items above which one sort of a row is quicker than one per key (measured)
 
-ITEMS_PER_PLACE = 4  # of a table of groups, at least; else sorting is as quick (measured)
+PLACES_PER_ITEM = 2  # of a table of groups, at most; else sorting is as quick (measured)
 
 _NO_ITEM = -1
 
@@ -88,7 +88,7 @@ def _tabled(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups |
         return None
     sizes = [int(key.max(initial=-1)) + 2 for key in keys]
     n_groups = n_rows * math.prod(sizes)
-    if n_groups * ITEMS_PER_PLACE > n_items:
+    if n_groups > n_items * PLACES_PER_ITEM:
         return None
     each = rows_of(starts)
     for key, size in zip(keys, sizes, strict=True):

@@ -152,6 +152,8 @@ def _numbered(keys: Sequence[Ints]) -> Numbered:
         if (int(each.max(initial=0)) * width).bit_length() > _BITS:
             each = np.unique(each, return_inverse=True)[1]
         each = each * width + (key + 1)
+    if (each[1:] > each[:-1]).all():
+        return Numbered(np.arange(len(each)), np.ones(len(each), np.bool_))
     bits = int(each.max(initial=0)).bit_length()
     high = each.astype(np.uint64) << np.uint64(_BITS - bits)
     is_room = bits + len(each).bit_length() <= _BITS

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cbngtrain.engine.groups import Groups, grouped, kept, ranges, rows_of, starts_of
-from cbngtrain.engine.splitter import NEWLINE, Splitter
+from cbngtrain.engine.splitter import LONG, NEWLINE, Splitter
 from cbngtrain.engine.vocabulary import NOTHING, Ints, Vocabulary
 
 SHORT_LINES = 16  # bytes; a text whose lines are shorter is taken for one line
@@ -49,6 +49,19 @@ class Words(NamedTuple):
         return [self.ids[places + aside] for aside in range(length)]
 
 
+class Lines(NamedTuple):
+    """
+    Lines of texts that have words, one text after another.
+
+    Attributes:
+        starts: Where the lines of each text begin, shape (n_texts + 1,).
+        numbers: The number of each line, equal lines have one; shape (n_lines,).
+    """
+
+    starts: Ints
+    numbers: Ints
+
+
 class LineSplitter:
     """
     Splits lines into words, every distinct one once.
@@ -61,6 +74,7 @@ class LineSplitter:
     def __init__(self, splitter: Splitter) -> None:
         self.splitter = splitter
         self.vocabulary = Vocabulary(splitter.mark)
+        self._long: set[bytes] = set()  # texts that may have lines in common
         self._has_lines = NEWLINE not in splitter.word_bytes
         self._numbers: defaultdict[bytes, int] = defaultdict(count().__next__)
         self._lines: list[bytes] = []  # that have words, or not, as told here:
@@ -70,19 +84,23 @@ class LineSplitter:
         self._sizes: Ints = np.empty(0, np.int64)
 
     def split(self, texts: Sequence[bytes]) -> "SplitTexts":
-        """The texts as lines."""
+        """The texts, which are made into lines when they are asked for."""
+        self._long.update(text for text in texts if len(text) >= LONG)
+        return SplitTexts(self, texts)
+
+    def lines(self, texts: Sequence[bytes]) -> Lines:
+        """The lines of texts."""
         each = [self._lines_of(text) for text in texts]
         starts = starts_of(np.fromiter(map(len, each), np.int64, len(each)))
         numbers = map(self._numbers.__getitem__, chain.from_iterable(each))
         lines = np.fromiter(numbers, np.int64, starts[-1])
         new = list(islice(self._numbers, len(self._lines), None))
         self._lines += new
-        has_words = np.fromiter(map(self.splitter.has_words, new), np.bool_, len(new))
-        self._has_words = np.concatenate([self._has_words, has_words])
+        self._has_words = np.concatenate([self._has_words, self.splitter.have_words(new)])
         self._begins = np.concatenate([self._begins, np.full(len(new), _UNSPLIT)])
         self._sizes = np.concatenate([self._sizes, np.zeros(len(new), np.int64)])
         which = self._has_words[lines]
-        return SplitTexts(self, kept(starts, which), lines[which])
+        return Lines(kept(starts, which), lines[which])
 
     def words(self, lines: Ints) -> Words:
         """The words of lines, a row each; of line `NOTHING`, none."""
@@ -93,9 +111,11 @@ class LineSplitter:
         return Words(starts_of(sizes), self._words[ranges(self._begins[lines], sizes)])
 
     def _lines_of(self, text: bytes) -> list[bytes]:
-        if self._has_lines and text.count(b"\n") * SHORT_LINES <= len(text):
-            return text.split(b"\n")
-        return [text]
+        if not self._has_lines or text.count(b"\n") * SHORT_LINES > len(text):
+            return [text]
+        if self._long == {text}:  # no other can have many of its lines
+            return [text]
+        return text.split(b"\n")
 
     def _split(self, numbers: Ints) -> None:
         if not len(numbers):
@@ -116,26 +136,30 @@ class SplitTexts:
 
     Attributes:
         by: What splits the lines.
-        starts: Where the lines of each text begin, shape (n_texts + 1,).
-        lines: The number of each line that has words, one text after another; equal lines have
-            one number; shape (n_lines,).
+        texts: The texts.
     """
 
     by: LineSplitter
-    starts: Ints
-    lines: Ints
+    texts: Sequence[bytes]
+
+    @cached_property
+    def lines(self) -> Lines:
+        """The lines of each text."""
+        return self.by.lines(self.texts)
 
     @cached_property
     def words(self) -> Words:
         """The words of each text."""
-        words = self.by.words(self.lines)
-        return Words(words.starts[self.starts], words.ids)
+        starts, numbers = self.lines
+        words = self.by.words(numbers)
+        return Words(words.starts[starts], words.ids)
 
     def contexts(self, number: int) -> list[Ints]:
         """Each line; what follows it in the text, line by line, so many lines in all."""
-        padded = np.concatenate([self.lines, np.full(number, NOTHING)])
-        ends = np.repeat(self.starts[1:], np.diff(self.starts))  # of each line's text
-        places = np.arange(len(self.lines))
+        starts, numbers = self.lines
+        padded = np.concatenate([numbers, np.full(number, NOTHING)])
+        ends = np.repeat(starts[1:], np.diff(starts))  # of each line's text
+        places = np.arange(len(numbers))
         return [
             np.where(places + aside < ends, padded[places + aside], NOTHING)
             for aside in range(number)
@@ -153,12 +177,12 @@ def difference(ours: SplitTexts, theirs: SplitTexts, length: int) -> tuple[list[
         The words of the runs as `Words.keys`; where each text's begin, shape (n_texts + 1,);
         how often each occurs more (less: below 0), shape (n_runs,).
     """
-    both = (ours, theirs)
-    order = np.concatenate([rows_of(each.starts) for each in both]).argsort(kind="stable")
-    signs = np.where(order < len(ours.lines), 1, -1)
-    pairs = zip(*(each.contexts(length) for each in both), strict=True)
+    starts, others = ours.lines.starts, theirs.lines.starts
+    order = np.concatenate([rows_of(starts), rows_of(others)]).argsort(kind="stable")
+    signs = np.where(order < starts[-1], 1, -1)
+    pairs = zip(ours.contexts(length), theirs.contexts(length), strict=True)
     contexts = [np.concatenate(pair)[order] for pair in pairs]
-    lines = _unequal(grouped(ours.starts + theirs.starts, contexts, signs))
+    lines = _unequal(grouped(starts + others, contexts, signs))
     # Each line that is left, with what follows it, as one row of words.
     in_context = np.stack([line[lines.members] for line in contexts], axis=1)
     starts, ids = ours.by.words(in_context.ravel())
@@ -175,4 +199,6 @@ def difference(ours: SplitTexts, theirs: SplitTexts, length: int) -> tuple[list[
 def _unequal(groups: Groups) -> Groups:
     """The groups whose sum is not 0."""
     which = groups.sums != 0
+    if which.all():
+        return groups
     return Groups(kept(groups.starts, which), groups.members[which], groups.sums[which])

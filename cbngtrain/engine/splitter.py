@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cbngtrain.engine.packed import Packed
+from cbngtrain.engine.packed import Flags, Packed
 from cbngtrain.engine.spellings import Spellings
 
 NEWLINE = ord("\n")
@@ -41,9 +41,9 @@ class Splitter:
         self._table_with_mark = bytes(
             byte if byte in {*further, *self.mark} else NEWLINE for byte in range(256)
         )
-        self._is_first = np.isin(np.arange(256), [*first, *self.mark])
+        self._firsts = bytes(byte in first for byte in range(256))
+        self._ignored = bytes(byte in further - first for byte in range(256))
         sets = [b"".join(b"\\x%02x" % byte for byte in sorted(each)) for each in (first, further)]
-        self._first = re.compile(b"[%b]" % sets[0] if first else b"(?!)")
         self._regex = re.compile(b"[%b][%b]*" % (*sets,) if first else b"(?!)")
 
     def __eq__(self, other: object) -> bool:
@@ -52,9 +52,14 @@ class Splitter:
     def __hash__(self) -> int:
         return hash(self._sets)
 
-    def has_words(self, text: bytes) -> bool:
-        """Whether the text has a word."""
-        return self._first.search(text) is not None
+    def have_words(self, texts: Sequence[bytes]) -> Flags:
+        """Whether each of the texts has a word, shape (n_texts,)."""
+        is_first = np.frombuffer(b"".join(texts).translate(self._firsts), np.bool_)
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        found: Flags = lengths > 0
+        begins = (np.cumsum(lengths) - lengths)[found]
+        found[found] = np.logical_or.reduceat(is_first, begins) if len(begins) else False
+        return found
 
     def words(self, text: bytes) -> list[bytes]:
         """The words of a text, in order."""
@@ -97,10 +102,21 @@ class Splitter:
         each = np.frombuffer(text, np.uint8)
         is_of_word = each != NEWLINE
         if any(start in text for start in self._starts_ignored):
-            places = np.arange(len(each), dtype=np.int32)
-            last_blank = np.maximum.accumulate(places * ~is_of_word)
-            last_first = np.maximum.accumulate(places * self._is_first[each])
-            is_of_word &= last_blank < last_first
+            is_ignored = np.frombuffer(text.translate(self._ignored), np.bool_)
+            _leave_out_before_words(is_of_word, is_ignored)
         is_kept = is_of_word.copy()
         is_kept[1:] |= is_of_word[:-1]  # the byte after a word, too: a newline
         return Packed.lines(each[is_kept].tobytes())
+
+
+def _leave_out_before_words(is_of_word: Flags, is_ignored: Flags) -> None:
+    """Take from what is of words the ignored bytes at their beginnings."""
+    places = np.flatnonzero(is_ignored[1:] & ~is_of_word[:-1]) + 1
+    for _ in range(_IGNORED_IN_A_ROW):
+        is_of_word[places] = False
+        places = places[is_ignored[places + 1]] + 1
+    if len(places):
+        every = np.arange(len(is_of_word), dtype=np.int32)
+        last_blank = np.maximum.accumulate(every * ~is_of_word)
+        last_first = np.maximum.accumulate(every * (is_of_word & ~is_ignored))
+        is_of_word &= last_blank < last_first

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cbngtrain.engine import first_words, groups, splitter, vocabulary, word_metrics
+from cbngtrain.engine import (
+    first_words,
+    groups,
+    split_texts,
+    splitter,
+    vocabulary,
+    word_metrics,
+)
 from cbngtrain.engine.first_words import sorted_and_joined
 from cbngtrain.engine.packed import MULTIPLIER, Packed
 from cbngtrain.engine.run_vocabulary import Runs, RunVocabulary
@@ -216,12 +223,13 @@ def _all_of(pairs: list[tuple[bytes, bytes]], together: int, number: int) -> lis
     ]
 
 
-@given(some_pairs, st.integers(1, 3), st.integers(1, 10))
-def test_words_of_long_texts_are_like_others(pairs, together, number):
-    """They are packed, and everything that is asked of them has the same answer."""
+@given(some_pairs, st.integers(1, 3), st.integers(1, 10), st.integers(0, 100))
+def test_words_of_long_texts_are_like_others(pairs, together, number, long):
+    """They are packed, or not split into lines, and what is asked of them has the same answer."""
     expected = _all_of(pairs, together, number)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splitter, "LONG", 0)
+        patch.setattr(splitter, "LONG", long)
+        patch.setattr(split_texts, "LONG", long)
         assert _all_of(pairs, together, number) == expected
 
 
@@ -312,18 +320,18 @@ rows_of_items = st.lists(st.binary().map(lambda row: [_item(byte) for byte in ro
 
 
 @pytest.mark.parametrize(
-    ("long_row", "per_place"),
-    [(0, 0), (0, 1 << 20), (1 << 16, 4)],
+    ("long_row", "per_item"),
+    [(0, 1 << 20), (0, 0), (1 << 16, 2)],
     ids=["by a table", "at once", "row by row"],
 )
 @given(rows_of_items)
-def test_items_are_grouped(long_row, per_place, rows):
+def test_items_are_grouped(long_row, per_item, rows):
     """Row by row, in the order of their keys, with what they count summed."""
     items = np.array([item for row in rows for item in row], np.int64).reshape(-1, 3)
     starts = groups.starts_of(np.array([len(row) for row in rows]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(groups, "LONG_ROW", long_row)
-        patch.setattr(groups, "ITEMS_PER_PLACE", per_place)
+        patch.setattr(groups, "PLACES_PER_ITEM", per_item)
         found = groups.grouped(starts, [items[:, 0], items[:, 1]], items[:, 2])
     keys = items[found.members, :2].tolist()
     bounds = pairwise(found.starts.tolist())
