@@ -127,7 +127,8 @@ def _elements(name: str, column: Any, limit: int | None) -> list[bytes]:
     tag = name.encode()
     begin, end = b"<%b>" % tag, b"</%b>\n" % tag
     is_short = _is_number(column) and (limit is None or limit >= LONGEST_NUMBER)
-    if is_short and (pattern := _pattern(column)):
+    is_plain = "%" not in name and len(name.splitlines()) == 1
+    if is_short and is_plain and (pattern := _pattern(column)):
         values = column.tolist() if isinstance(column, np.ndarray) else column
         return ((begin + pattern + end) * len(values) % tuple(values)).splitlines(keepends=True)
     # To less than the dots, the native core cuts nothing and appends them.

@@ -198,6 +198,16 @@ def test_numbers_are_cut_like_texts(limit: int | None, weight: bytes, count: byt
     )
 
 
+@pytest.mark.parametrize("name", ["100%d", "%", "two\nlines", "", "é"])
+def test_names_are_dumped_as_they_are(name: str):
+    """A configuration may call a number anything: it gives a processor's results a prefix."""
+    edits = [Edit({}, PATH, 0)] * 2
+    tag = name.encode()
+    edit = b"<WPEdit>\n<%b>%d</%b>\n</WPEdit>\n\n\n"
+    dumped = Dump("x.xml", None).rendered(Table(PATH, edits, {name: np.array([7, 8])}))
+    assert dumped == b"".join(edit % (tag, value, tag) for value in (7, 8))
+
+
 def test_a_list_needs_all_its_properties():
     """Word sets too: an edit without one is told by its name."""
     column = WordSets.of([{b"a": 1}, {}])
