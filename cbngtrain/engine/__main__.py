@@ -27,7 +27,7 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         The exit status: 0 done; 2 bad input or usage, told in one line on standard error.
     """
     if not argv or argv[0] in {"-h", "--help"}:
-        print(USAGE)
+        print(USAGE, file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
     program, *args = argv
     if program not in PROGRAMS:

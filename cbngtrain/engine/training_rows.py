@@ -131,6 +131,8 @@ def _line_numbers(path: Path, number: int, line: bytes, count: int) -> npt.NDArr
     words = line.split()
     if len(words) != count:
         raise FormatError(path, f"line {number}", f"{len(words)} numbers where {count} belong")
+    if b"_" in line:  # Python's numbers may have them
+        raise FormatError(path, f"line {number}", "there is a number that is none")
     try:
         numbers = np.array([float(word) for word in words])
     except ValueError as error:

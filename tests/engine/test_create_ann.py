@@ -285,6 +285,7 @@ BAD_ROWS = [
     pytest.param(ROWS.replace("0.25 ", ""), "line 2: 2 numbers where 3 belong", id="too few"),
     pytest.param(ROWS.replace("0.25", "1 2"), "line 2: 4 numbers where 3 belong", id="too many"),
     pytest.param(ROWS.replace("\n1.0\n", "\n1.0 1\n"), "line 3: 2 numbers", id="outputs"),
+    pytest.param(ROWS.replace("0.125", "0.1_2"), "line 4: there is a number", id="underscore"),
     pytest.param(ROWS.replace("0.125", "nan"), "line 4: a number is not finite", id="NaN"),
     pytest.param(ROWS.replace("0.125", "inf"), "line 4: a number is not finite", id="infinity"),
     pytest.param(ROWS.replace("0.125", "1e39"), "line 4: a number is not finite", id="too large"),

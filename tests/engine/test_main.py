@@ -15,13 +15,16 @@ from tests.engine.conftest import Place
 ENGINE = [sys.executable, "-m", "cbngtrain.engine"]
 
 
-@pytest.mark.parametrize(("arguments", "status"), [((), 2), (("--help",), 0), (("nope",), 2)])
-def test_usage_names_the_programs(arguments: tuple[str, ...], status: int):
-    """Without a program, or with one that does not exist, the programs are listed."""
+@pytest.mark.parametrize(
+    ("arguments", "status", "stream"),
+    [((), 2, "stderr"), (("--help",), 0, "stdout"), (("nope",), 2, "stderr")],
+)
+def test_usage_names_the_programs(arguments: tuple[str, ...], status: int, stream: str):
+    """Without a program, or with one that does not exist, the programs are listed as an error."""
     ended = subprocess.run([*ENGINE, *arguments], check=False, capture_output=True, text=True)
 
     assert ended.returncode == status
-    assert "cluebotng,create_bayes_db,print_bayes_db,create_ann" in ended.stdout + ended.stderr
+    assert "cluebotng,create_bayes_db,print_bayes_db,create_ann" in getattr(ended, stream)
 
 
 @pytest.mark.parametrize(
