@@ -18,7 +18,7 @@ from cbngtrain.engine.run_vocabulary import AnyVocabulary, Runs, RunVocabulary
 from cbngtrain.engine.split_texts import SplitTexts, Words, difference
 from cbngtrain.engine.vocabulary import Change, Ints
 
-_TIMES_MORE = 16  # runs are looked at where there were too few among those before
+_TIMES_MORE = 256  # runs are looked at where there were too few among those before
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +101,8 @@ def _first_runs(
     """
     places, starts = words.runs(length)
     first_words = order[words.ids[places]]
-    number = wanted
+    repeated = len(places) // len(order) ** length  # times each run, at least, on the average
+    number = wanted * max(1, repeated)
     which = least(first_words, starts, number)
     while True:
         keys = words.keys(places[which], length)
