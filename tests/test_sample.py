@@ -7,6 +7,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ def dump_of(group: int, sample: Path = SAMPLE) -> bytes:
     return gzip.decompress((sample / "dumps" / f"{group}.xml.gz").read_bytes())
 
 
+@cache
 def edits_of(group: int) -> list[ET.Element]:
     """Return the edits of an edit group."""
     return list(ET.fromstring(dump_of(group)))

@@ -276,7 +276,7 @@ def jobs_standin(directory: Path, workspace: Path, **env: str) -> Iterator[JobsS
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         standin.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
             yield standin
         finally:

@@ -507,7 +507,7 @@ def test_service_that_cannot_be_trusted(pod: Pod):
         ("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler
     ) as listener:
         listener.socket = context.wrap_socket(listener.socket, server_side=True)
-        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True).start()
         ended = pod.run(STEP, store_url=f"https://127.0.0.1:{listener.server_port}")
         listener.shutdown()
 
@@ -550,7 +550,7 @@ def releases(tmp_path: Path) -> Iterator[str]:
         http.server.SimpleHTTPRequestHandler, directory=tmp_path / "releases"
     )
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

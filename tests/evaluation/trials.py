@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,14 @@ def written(of: Trial, path: Path) -> Path:
 
 def validate(value: Any, name: str) -> None:
     """Fail where *value* is not what the schema called *name* describes."""
+    _validator(name).validate(value)
+
+
+@cache
+def _validator(name: str) -> jsonschema.Draft202012Validator:
     schema = json.loads((EVALUATION / f"{name}.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.Draft202012Validator(schema).validate(value)
+    return jsonschema.Draft202012Validator(schema)
 
 
 scores = st.binary(min_size=1, max_size=30).map(lambda of: [byte % 21 / 20 for byte in of])
