@@ -21,6 +21,8 @@ PLACES_PER_ITEM = 2  # of a table of groups, at most; else sorting is as quick (
 
 _NO_ITEM = -1
 
+_FEW_RANGES = 16  # which are quicker to take one by one
+
 _RADIX = 1 << 16  # numpy sorts 16-bit numbers by radix, ten times as fast as others
 
 
@@ -74,6 +76,15 @@ def ranges(begins: Ints, sizes: Ints) -> Ints:
     """All numbers of ranges, one range after another: so many from each beginning on."""
     starts = starts_of(sizes)
     return np.arange(starts[-1]) + np.repeat(begins - starts[:-1], sizes)
+
+
+def in_ranges(items: Ints, begins: Ints, sizes: Ints) -> Ints:
+    """The items of ranges, one range after another."""
+    if len(sizes) > _FEW_RANGES:
+        return items[ranges(begins, sizes)]
+    ends = begins + sizes
+    each = [items[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+    return np.concatenate([items[:0], *each])
 
 
 def kept(starts: Ints, which: NDArray[np.bool_]) -> Ints:

@@ -15,7 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cbngtrain.engine.groups import Groups, grouped, kept, ranges, rows_of, starts_of
+from cbngtrain.engine.groups import (
+    Groups,
+    grouped,
+    in_ranges,
+    kept,
+    ranges,
+    rows_of,
+    starts_of,
+)
 from cbngtrain.engine.splitter import LONG, NEWLINE, Splitter
 from cbngtrain.engine.vocabulary import NOTHING, Ints, Vocabulary
 
@@ -46,7 +54,7 @@ class Words(NamedTuple):
 
     def keys(self, places: Ints, length: int) -> list[Ints]:
         """Per place in a run the words there, of the runs that begin at *places*."""
-        return [self.ids[places + aside] for aside in range(length)]
+        return [self.ids[aside:][places] for aside in range(length)]
 
 
 class Lines(NamedTuple):
@@ -108,7 +116,7 @@ class LineSplitter:
         is_asked[lines] = True
         self._split(np.flatnonzero(is_asked[:-1] & (self._begins == _UNSPLIT)))
         sizes = np.where(lines == NOTHING, 0, self._sizes[lines])
-        return Words(starts_of(sizes), self._words[ranges(self._begins[lines], sizes)])
+        return Words(starts_of(sizes), in_ranges(self._words, self._begins[lines], sizes))
 
     def _lines_of(self, text: bytes) -> list[bytes]:
         if not self._has_lines or text.count(b"\n") * SHORT_LINES > len(text):
@@ -122,11 +130,12 @@ class LineSplitter:
             return
         each = [self._lines[number] for number in numbers.tolist()]
         words = self.vocabulary.ids(self.splitter.marked_words(each))
-        marks = np.flatnonzero(words == NOTHING)
+        is_mark = words == NOTHING
+        marks = np.flatnonzero(is_mark)
         ends = marks - np.arange(len(marks))  # without the marks
         self._sizes[numbers] = np.diff(ends, prepend=0)
         self._begins[numbers] = len(self._words) + ends - self._sizes[numbers]
-        self._words = np.concatenate([self._words, words[words != NOTHING]])
+        self._words = np.concatenate([self._words, words[~is_mark]])
 
 
 @dataclass(frozen=True, eq=False)
