@@ -22,6 +22,10 @@ _INCLUDE = re.compile(r'\s*@include\s+"([^"]+)"\s*;?\s*(?:(?:#|//).*)?$')
 _PLACE = re.compile(r"in ('.*'), row (\d+)")
 
 
+_NOT_UTF_8 = "surrogateescape"
+"""What becomes of bytes that are not UTF-8: they are kept, as they are in the names of files."""
+
+
 class Block(dict[str, Any]):
     """
     A group of settings, which knows its name and the place of each setting.
@@ -51,12 +55,12 @@ class Block(dict[str, Any]):
         raise FormatError(path, place, f"{what}: {problem}")
 
     def text(self, key: str, default: str | None = None) -> str:
-        """The string under *key*; bytes beyond ASCII are its characters 128 to 255."""
+        """The string under *key*."""
         return str(self._value(key, str, "a string", default))
 
     def data(self, key: str, default: bytes = b"") -> bytes:
         """The string under *key* as the bytes that stand in the file."""
-        return self.text(key, default.decode("latin-1")).encode("latin-1")
+        return encoded(self.text(key)) if key in self else default
 
     def number(self, key: str, default: float | None = None) -> float:
         """The number under *key*; a whole number will do."""
@@ -98,6 +102,11 @@ class Block(dict[str, Any]):
         return value
 
 
+def encoded(text: str) -> bytes:
+    """The bytes of a string as they stand in its file, UTF-8 or not."""
+    return text.encode("utf-8", _NOT_UTF_8)
+
+
 def load(directory: Path) -> Block:
     """
     Return the settings of ``cluebotng.conf`` in *directory*, with all that it includes.
@@ -114,6 +123,28 @@ def load(directory: Path) -> Block:
     return block
 
 
+_STRING = re.compile(r'"(?:[^"\\]|\\[\s\S])*"')
+_ESCAPE = re.compile(r'\\(?:[xX](?P<hex>[0-9A-Fa-f]{2})|(?P<letter>[nrtf\\"]))')
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "\\": "\\", '"': '"'}
+
+
+class _String(libconf.Token):  # type: ignore[misc]  # libconf has no types
+    """
+    A string as the native core's libconfig reads it.
+
+    That knows fewer escapes than libconf does, and leaves the backslash of any other; NULs go.
+    """
+
+    @property
+    def value(self) -> str:
+        text = _ESCAPE.sub(_unescaped, self.text[1:-1]).replace("\0", "")
+        return text if text.isascii() else text.encode("latin-1").decode("utf-8", _NOT_UTF_8)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return chr(int(match["hex"], 16)) if match["hex"] else _ESCAPED[match["letter"]]
+
+
 _FREQUENT = ("string", ",", ";", "=", ":", "{", "}", "(", ")")
 """Kinds of tokens that begin like no other kind."""
 
@@ -121,7 +152,10 @@ _FREQUENT = ("string", ",", ";", "=", ":", "{", "}", "(", ")")
 class _Tokenizer(libconf.Tokenizer):  # type: ignore[misc]  # libconf has no types
     """The tokenizer of libconf, which tries kind after kind: here the frequent ones first."""
 
-    token_map = sorted(libconf.Tokenizer.token_map, key=lambda kind: kind[1] not in _FREQUENT)
+    token_map = sorted(
+        [(_String, "string", _STRING), *libconf.Tokenizer.token_map],  # the first "string" counts
+        key=lambda kind: kind[1] not in _FREQUENT,
+    )
 
 
 def _tokens(path: Path, directory: Path, parents: tuple[Path, ...]) -> Iterator[Any]:

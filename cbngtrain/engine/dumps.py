@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cbngtrain.engine.configuration import Block
+from cbngtrain.engine.configuration import Block, encoded
 from cbngtrain.engine.report import c_float
 from cbngtrain.engine.table import EVERYTHING, MAX_INDEXED, Deferred, Link, Table
 from cbngtrain.engine.word_sets import WordSets
@@ -61,7 +61,7 @@ class Properties:
     def rendered(self, table: Table) -> bytes:
         """Values as in a dump."""
         columns = [_texts_of(table.required(name), None) for name in self.names]
-        names = [name.encode() for name in self.names]
+        names = [encoded(name) for name in self.names]
         return b"".join(
             b", ".join(b"%b=%b" % pair for pair in zip(names, row, strict=True)) + b"\n"
             for row in zip(*columns, strict=True)
@@ -124,7 +124,7 @@ def print_progress(block: Block) -> list[Link]:
 
 def _elements(name: str, column: Any, limit: int | None) -> list[bytes]:
     """The values as elements; nothing where an edit has none."""
-    tag = name.encode()
+    tag = encoded(name)
     begin, end = b"<%b>" % tag, b"</%b>\n" % tag
     is_short = _is_number(column) and (limit is None or limit >= LONGEST_NUMBER)
     is_plain = "%" not in name and len(name.splitlines()) == 1
@@ -191,7 +191,7 @@ class DoubleMap:
             if not is_whole:
                 there = self._table.presence(name)
                 lines = [line * has for line, has in zip(lines, there, strict=True)]
-            texts = [text + line.encode() for text, line in zip(texts, lines, strict=True)]
+            texts = [text + encoded(line) for text, line in zip(texts, lines, strict=True)]
         return texts
 
     def _names(self, limit: int | None) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbngtrain.engine import regex, regex_tree, text
-from cbngtrain.engine.configuration import Block
+from cbngtrain.engine.configuration import Block, encoded
 from cbngtrain.engine.table import Column, Deferred, Link, Step, Table
 
 
@@ -100,9 +100,7 @@ def fast_string_search(block: Block) -> list[Link]:
     """Per metric, how often its strings occur."""
     block.only("metrics", "inputs")
     metrics = block.group("metrics")
-    finder = text.Finder(
-        {name: [each.encode("latin-1") for each in metrics.texts(name)] for name in metrics}
-    )
+    finder = text.Finder({name: [*map(encoded, metrics.texts(name))] for name in metrics})
 
     def step(source: str, prefix: str) -> Step:
         names = tuple(prefix + name for name in finder.metrics)
@@ -195,7 +193,7 @@ def _patterns(block: Block, key: str) -> list[regex.Pattern]:
         if set(flags) - set("EIN"):
             entry.refuse("flags", f'"{flags}" has others than E, I and N')
         try:
-            found.append(regex.compile_pattern(entry.text("regex").encode("latin-1"), flags))
+            found.append(regex.compile_pattern(entry.data("regex"), flags))
         except regex_tree.SyntaxProblem as problem:
             entry.refuse("regex", str(problem))
     return found

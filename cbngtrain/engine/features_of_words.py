@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cbngtrain.engine import bayes, scorer, word_metrics
-from cbngtrain.engine.configuration import Block
+from cbngtrain.engine.configuration import Block, encoded
 from cbngtrain.engine.features_of_texts import replacement
 from cbngtrain.engine.run_vocabulary import Runs
 from cbngtrain.engine.splitter import Splitter
@@ -95,7 +95,7 @@ def word_finder(block: Block) -> list[Link]:
     """
     block.only("metrics", "inputs")
     metrics = block.group("metrics")
-    last = {name: found[-1].encode("latin-1") for name in metrics if (found := metrics.texts(name))}
+    last = {name: encoded(found[-1]) for name in metrics if (found := metrics.texts(name))}
     for name, word in last.items():
         if not all(32 <= byte < 128 for byte in word):
             metrics.refuse(name, "has a word beyond printable ASCII")

@@ -6,7 +6,7 @@ import pytest
 
 from cbngtrain.engine.configuration import load
 from cbngtrain.engine.errors import FormatError
-from tests.engine.conftest import Place
+from tests.engine.conftest import Place, edit, edit_set
 
 
 @pytest.mark.parametrize("directory", ["conf", "other", "deep/er"])
@@ -19,6 +19,24 @@ def test_includes_are_found_wherever_the_directory_is(tmp_path, monkeypatch, dir
     block = load(tmp_path / directory)
     assert block.group("a").data("text") == b"onetwo\n\xe9"
     assert block.places["b"] == (tmp_path / directory / "cluebotng.conf", 4)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "meant"),
+    [
+        (rb"\n\r\t\f\\\"", b'\n\r\t\f\\"'),
+        (rb"\x41\X42\xe9", b"AB\xe9"),
+        (rb"\a\b\v\'\d\.\xzz\101", rb"\a\b\v\'\d\.\xzz\101"),
+        (b"a\\\nb", b"a\\\nb"),
+        (rb"a\x00b", b"ab"),
+        ("caf\xe9".encode(), "caf\xe9".encode()),
+    ],
+    ids=["letters", "numbers", "no escapes", "end of line", "NUL", "UTF-8"],
+)
+def test_strings_are_read_as_libconfig_reads_them(tmp_path, spelled, meant):
+    """What is no escape there keeps its backslash; libconf would read more."""
+    Place(tmp_path).write("cluebotng.conf", b'a = "%b";' % spelled)
+    assert load(tmp_path).data("a") == meant
 
 
 @pytest.mark.parametrize(
@@ -48,3 +66,13 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path, root, other, message):
     with pytest.raises(FormatError) as caught:
         load(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path}/{message}")
+
+
+def test_names_beyond_ascii_are_those_of_edits_and_files(place):
+    """A property of an edit, and a file."""
+    text = place.read("conf/cluebotng.conf").decode()
+    text = text.replace("out/list.txt", "out/l\xefst.txt").replace('"score" ); };', '"\xe9" ); };')
+    place.write("conf/cluebotng.conf", text)
+    place.write("edits.xml", edit_set(edit("1", é="caf\xe9")))
+    assert place.run("trial").returncode == 0
+    assert place.read("out/l\xefst.txt").decode() == "editid=1, isvandalism=true, \xe9=caf\n"
