@@ -194,9 +194,10 @@ class TrialWriter:
         if output.table:
             lines = report.threshold_table(trial, output.interval)
             files[output.table].write("".join(lines).encode())
-        if output.report:
+        if output.report or output.misclassified:
             text, primary = report.report(trial, output.threshold, output.rate)
-            files[output.report].write(text.encode())
+            if output.report:
+                files[output.report].write(text.encode())
             lists = report.misclassified(trial, primary)
             for name, content in zip(output.misclassified, lists, strict=False):
                 files[name].write(content)

@@ -68,3 +68,12 @@ def test_a_set_of_one_kind_reports_as_the_core_does():
         b"# False positives based on threshold 0.5000\n",
         b"# False negatives based on threshold 0.5000\n",
     )
+
+
+def test_lists_are_written_without_a_report(place):
+    """Where the report's name is empty, as the native core does."""
+    text = place.read("conf/cluebotng.conf").replace(b'report = "out/report.txt"', b'report = ""')
+    place.write("conf/cluebotng.conf", text)
+    assert place.run("trial").returncode == 0
+    assert "report.txt" not in place.outputs()
+    assert place.read("out/falsepositives.txt").startswith(b"# False positives based on threshold ")
