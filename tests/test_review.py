@@ -107,6 +107,7 @@ class Service:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # who asks need not wait 40 ms for a body
 
             def do_GET(self) -> None:
                 """Give the next answer."""

@@ -120,6 +120,7 @@ class Standin:
 class _Handler(BaseHTTPRequestHandler):
     state: Standin
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # who asks need not wait 40 ms for a body
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its base's name
         """Say nothing."""

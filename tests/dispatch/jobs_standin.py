@@ -200,6 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers as the API does."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # who asks need not wait 40 ms for a body
     standin: JobsStandin
 
     def do_GET(self) -> None:

@@ -50,8 +50,9 @@ class Followed:
 
 
 @pytest.fixture
-def followed(tmp_path: Path) -> Iterator[Followed]:
-    """A pod that has not begun."""
+def followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Followed]:
+    """A pod that has not begun; a connection that breaks is made again soon."""
+    monkeypatch.setattr("cbngtrain.dispatch.pod_log._PAUSE", 0.05)
     cluster = FakeCluster()
     yield Followed(cluster, tmp_path, cluster.start(tmp_path))
     cluster.stop()

@@ -119,7 +119,7 @@ def _listener(port: int, host: str) -> socket.socket:
     """Listen on a port; one that a killed server had is free when its workers are gone."""
     for _ in range(50):
         with suppress(OSError):
-            return socket.create_server((host, port))
+            return socket.create_server((host, port), backlog=2048)  # as the service's own
         time.sleep(0.1)
     raise TimeoutError(port)
 
