@@ -10,7 +10,7 @@ from cbngtrain.step import Digest
 from cbngtrain.store import DirectoryStore
 from cbngtrain.verify import verify
 from tests.conftest import Ended, Site, edits
-from tests.test_prune import age
+from tests.prune.conftest import age
 from tests.test_store_contract import spoil
 
 
