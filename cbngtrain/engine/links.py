@@ -173,21 +173,33 @@ def is_possessive(links: Items[Link], index: int) -> bool:
     return True
 
 
-def is_linear(chain: Chain, *, newline: bool) -> bool:
+def is_linear(chain: Chain, *, newline: bool, is_alone: bool) -> bool:
     """
     Whether finding the chain's matches takes time in proportion to the text.
 
     An attempt takes few steps but for its long links. If these never give back and have no byte
     that an attempt could begin with, each of their runs is read by only the few attempts that
-    begin shortly before it. A chain that is one link alone takes all it reads.
+    begin shortly before it. A chain that is one link alone takes all it reads; and so does the
+    last link of any chain once it has as many bytes as it must have, unless the match of another
+    chain may be taken for this one.
     """
     links = chain.links
     if (chain.at_start or chain.at_end) and newline:
         return False
     if len(links) == 1 and not chain.at_end:
         return True
-    is_long = [link.high is None or link.high > FEW_STEPS for link in links]
-    few = sum(link.high or 0 for link, long in zip(links, is_long, strict=True) if not long)
+    high = [link.high for link in links]
+    if _takes_few_steps(chain, high):
+        return True
+    is_open = is_alone and bool(links) and not chain.at_end
+    return is_open and _takes_few_steps(chain, [*high[:-1], links[-1].low])
+
+
+def _takes_few_steps(chain: Chain, high: Items[int | None]) -> bool:
+    """Whether attempts do, whose links read so many bytes at most."""
+    links = chain.links
+    is_long = [most is None or most > FEW_STEPS for most in high]
+    few = sum(most or 0 for most, long in zip(high, is_long, strict=True) if not long)
     long_ones = [index for index, long in enumerate(is_long) if long]
     if few > FEW_STEPS or not all(is_possessive(links, index) for index in long_ones):
         return False

@@ -108,7 +108,8 @@ def compile_pattern(pattern: bytes, flags: str) -> Pattern:
     if len(chains) == 1 and (special := _special(chains[0], newline=newline)):
         return special
     by_re = _by_re(chains, newline=newline)
-    if all(is_linear(chain, newline=newline) for chain in chains):
+    is_alone = len(chains) == 1
+    if all(is_linear(chain, newline=newline, is_alone=is_alone) for chain in chains):
         return by_re
     return replace(by_re, large=Automaton(tree, newline=newline).spans)
 
@@ -116,7 +117,7 @@ def compile_pattern(pattern: bytes, flags: str) -> Pattern:
 def _special(chain: Chain, *, newline: bool) -> Pattern | None:
     """The pattern of a chain that has a way of its own."""
     is_anchored = chain.at_start and not (newline or chain.at_end or chain.may_be_empty)
-    if is_anchored and is_linear(chain, newline=newline):
+    if is_anchored and is_linear(chain, newline=newline, is_alone=True):
         greedy = Greedy(chain, newline=False)
         repeated = re.compile(b"(?>%b)*+" % greedy.regex.pattern, re.DOTALL)
         return Pattern(greedy.spans, greedy.spans, greedy.regex, at_start=repeated)

@@ -176,3 +176,30 @@ def test_matches_in_both_cases_go_however_many_they_are(apart):
     compiled = regex.compile_pattern(rb"i\. ?e\.", "EI")
     assert compiled.count(text) == 3
     assert compiled.removed(text) == b"X." * apart * 3
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_sure"),
+    [
+        ("[A-Z][A-Z !]{8,}", True),
+        ("https?://[^ ]{1,300}", True),
+        ("xa*b[ab]+", True),
+        ("aa*b[ab]+", False),
+        ("x[ab]*[ab]{3,}", False),
+        ("[A-Z][A-Z !]{50,}", False),
+        ("[A-Z][A-Z !]{8,}|!A", False),  # "A!A!…": each "!A" has all that follows read again
+    ],
+)
+def test_who_takes_what_it_reads_needs_no_automaton(pattern, is_sure):
+    """A last link with enough bytes takes all that follow, unless another match begins there."""
+    compiled = regex.compile_pattern(pattern.encode(), "E")
+    assert (compiled.large is compiled.small) == is_sure
+
+
+@given(st.text("AB !a", max_size=40).map(str.encode))
+def test_rows_are_found_in_large_texts(text):
+    """By the same way as in small ones."""
+    padding = b"a" * regex.SMALL
+    for pattern in (b"[AB][AB !]{3,}", b"A[AB]{2,4}", b"B?[A !]{2,}"):
+        found = [*regex.compile_pattern(pattern, "E").spans(padding + text)]
+        assert found == matches(pattern, "E", padding + text)
