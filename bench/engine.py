@@ -149,7 +149,7 @@ def main() -> int:
     """Measure and print; see the module."""
     options = _options()
     native = os.environ.get("CBNG_CORE")  # noqa: TID251 - a benchmark is its own composition root
-    print(_heading(options, native))
+    print(heading(options.conf, options.runs, native))
     rows: list[Row] = []
     try:
         with tempfile.TemporaryDirectory(dir=options.directory) as directory:
@@ -189,9 +189,9 @@ def _measured(
     """Run all steps on *number* edits, in each place in turn, and print and yield their rows."""
     edits = directory / f"{number}.xml"
     write_edits(edits, number)
-    places = {"engine": _engine} | ({"native": _native(native)} if native else {})
+    places = {"engine": engine} | ({"native": native_core(native)} if native else {})
     where = {
-        place: _working_directory(directory / f"{number}-{place}", edits, number, options.conf)
+        place: working_directory(directory / f"{number}-{place}", edits, number, options.conf)
         for place in places
     }
     print(f"\n{number} edits, {edits.stat().st_size / number / 1000:.1f} KB of XML each")
@@ -202,7 +202,7 @@ def _measured(
         costs: dict[str, list[Cost]] = {place: [] for place in places}
         for _ in range(options.runs):
             for place, command in places.items():
-                costs[place].append(cost_of(command(step.command), where[place], _environment()))
+                costs[place].append(cost_of(command(step.command), where[place], environment()))
         rows = {place: _row(number, step, place, where[place], costs[place]) for place in places}
         for row in rows.values():
             print(_line(row, step, rows.get("native")), flush=True)
@@ -211,19 +211,22 @@ def _measured(
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _environment() -> Mapping[str, str]:
+def environment() -> Mapping[str, str]:
+    """Return what the programs run with."""
     return os.environ  # noqa: TID251 - the programs run as the reader's shell would run them
 
 
-def _engine(command: Sequence[str]) -> list[str]:
+def engine(command: Sequence[str]) -> list[str]:
+    """Return how to run a command of the core with the engine."""
     return [sys.executable, "-m", "cbngtrain.engine", *command]
 
 
-def _native(core: str) -> Callable[[Sequence[str]], list[str]]:
+def native_core(core: str) -> Callable[[Sequence[str]], list[str]]:
+    """Return the same for the programs in a directory."""
     return lambda command: [str(Path(core, command[0]).resolve()), *command[1:]]
 
 
-def _working_directory(path: Path, edits: Path, number: int, conf: Path) -> Path:
+def working_directory(path: Path, edits: Path, number: int, conf: Path) -> Path:
     """Make a directory as the core wants it."""
     for name in ("data", "trialreport"):
         (path / name).mkdir(parents=True)
@@ -257,11 +260,11 @@ def _line(row: Row, step: Step, beside: Row | None) -> str:
     )
 
 
-def _heading(options: argparse.Namespace, native: str | None) -> str:
+def heading(conf: Path, runs: int, native: str | None) -> str:
     """Return what the figures depend on."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     processor = model[1] if model else platform.machine()
-    slowed = [name for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in _environment()]
+    slowed = [name for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in environment()]
     libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "berkeleydb"))
     return "\n".join(
         (
@@ -269,7 +272,7 @@ def _heading(options: argparse.Namespace, native: str | None) -> str:
             f"{processor}, {len(os.sched_getaffinity(0))} processors",
             f"load at the start {os.getloadavg()[0]:.1f} (above 0.5 the rates say little)",
             f"Python {platform.python_version()}, {libraries}",
-            f"configuration {options.conf}; {options.runs} runs of each step",
+            f"configuration {conf}; {runs} runs of each step",
             f"native core: {native or 'not run (CBNG_CORE names its directory)'}",
             *(f"note: {name} is set, which may slow numpy down" for name in slowed),
         )
