@@ -1,6 +1,7 @@
 """What is done to texts: functions from bytes to bytes or counts."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -155,13 +156,21 @@ class Finder:
         self._endings = {
             each: [other for other in needles if each.endswith(other)] for each in possible
         }
+        self._may_end_together = any(len(each) > 1 for each in self._endings.values())
         self._regex = re.compile(b"|".join(map(re.escape, possible))) if possible else None
 
     def counts(self, text: bytes) -> dict[str, int]:
         """How often the strings of each metric occur."""
         counts = dict.fromkeys(self.metrics, 0)
+        if not self._regex:
+            return counts
+        if not self._may_end_together:
+            found = map(re.Match.group, self._regex.finditer(text))
+            for needle, number in Counter(found).items():
+                counts[self._owner[needle]] += number
+            return counts
         begin = 0
-        for match in self._regex.finditer(text) if self._regex else ():
+        for match in self._regex.finditer(text):
             together = self._endings[match[0]]
             end = match.end() - begin
             first = min(together, key=lambda needle: (end - len(needle)) % self._ring)
