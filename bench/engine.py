@@ -16,7 +16,6 @@ import platform
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.edits import write_edits
-from bench.processes import Cost, cost_of
+from bench.processes import Cost, cost_of, exit_status
 
 ROOT = Path(__file__).parents[1]
 OWN_CONFIGURATION = ROOT / "cbngtrain" / "engine" / "conf"
@@ -150,22 +149,17 @@ def main() -> int:
     options = _options()
     native = os.environ.get("CBNG_CORE")  # noqa: TID251 - a benchmark is its own composition root
     print(heading(options.conf, options.runs, native))
+    return exit_status(lambda: _measure_all(options, native))
+
+
+def _measure_all(options: argparse.Namespace, native: str | None) -> None:
     rows: list[Row] = []
-    try:
-        with tempfile.TemporaryDirectory(dir=options.directory) as directory:
-            for number in options.edits:
-                rows += _measured(number, Path(directory).resolve(), options, native)
-    except subprocess.CalledProcessError as error:
-        command = " ".join(map(str, error.cmd))
-        print(f"{command}: exit status {error.returncode}\n{error.output.decode()}")
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped: what was made is removed")
-        return 130
+    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+        for number in options.edits:
+            rows += _measured(number, Path(directory).resolve(), options, native)
     print(_notes(native))
     if options.json:
         options.json.write_text(json.dumps([_plain(row) for row in rows], indent=1) + "\n")
-    return 0
 
 
 def _options() -> argparse.Namespace:

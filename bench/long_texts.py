@@ -32,7 +32,7 @@ from bench.engine import (
     native_core,
     working_directory,
 )
-from bench.processes import cost_of
+from bench.processes import cost_of, exit_status
 
 SIZE = 4_000_000  # bytes
 TRAINED_ON = 100  # edits, for the databases and the network that the steps read
@@ -104,24 +104,18 @@ def main() -> int:
     core = os.environ.get("CBNG_CORE")  # noqa: TID251 - a benchmark is its own composition root
     print(heading(options.conf, options.runs, core))
     print(f"\n{'text':<22}{'where':<8}" + "".join(f"{name:>18}" for name in CHAINS))
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            where = _trained(Path(directory).resolve(), options.conf)
-            for name in options.texts:
-                print(_line(name, "engine", _engine_seconds(where, name, options.runs)), flush=True)
-                if core:
-                    print(_line(name, "native", _native_seconds(where, name, core)), flush=True)
-    except subprocess.CalledProcessError as error:
-        command = " ".join(map(str, error.cmd))
-        print(f"{command}: exit status {error.returncode}\n{error.output.decode()}")
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped: what was made is removed")
-        return 130
-    print(
-        f"\nseconds beyond a short edit's (with the program's start); load {os.getloadavg()[0]:.1f}"
-    )
-    return 0
+    return exit_status(lambda: _measure_all(options, core))
+
+
+def _measure_all(options: argparse.Namespace, core: str | None) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        where = _trained(Path(directory).resolve(), options.conf)
+        for name in options.texts:
+            print(_line(name, "engine", _engine_seconds(where, name, options.runs)), flush=True)
+            if core:
+                print(_line(name, "native", _native_seconds(where, name, core)), flush=True)
+    load = f"load at the end {os.getloadavg()[0]:.1f}"
+    print(f"\nseconds beyond a short edit's (with the program's start); {load}")
 
 
 def _options() -> argparse.Namespace:

@@ -4,7 +4,7 @@ import resource
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -55,6 +55,20 @@ def cost_of(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Cost:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(wall, cpu, peak.megabytes, output.decode(errors="replace"))
+
+
+def exit_status(measure: Callable[[], None]) -> int:
+    """Measure; return 0, or 1 if a program failed, or 130 on Ctrl-C, and say so."""
+    try:
+        measure()
+    except subprocess.CalledProcessError as error:
+        command = " ".join(map(str, error.cmd))
+        print(f"{command}: exit status {error.returncode}\n{error.output.decode()}")
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped: what was made is removed")
+        return 130
+    return 0
 
 
 class _Peak:
