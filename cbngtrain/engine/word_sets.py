@@ -43,6 +43,7 @@ class WordSets:
         self.is_there = is_there
         self.texts = texts
         self._count = count
+        self._without: dict[WordSets, WordSets] = {}
 
     @classmethod
     def of(cls, sets: Sequence[Mapping[bytes, int]]) -> "WordSets":
@@ -91,7 +92,8 @@ class WordSets:
         """These sets minus other ones: counts that may be below 0, and are never 0."""
         mine, others = self.texts, other.texts
         if mine and others and mine.is_like(others):
-            return WordSets(self.vocabulary, lambda: mine.minus(others), self.is_there)
+            difference = WordSets(self.vocabulary, lambda: mine.minus(others), self.is_there)
+            return self._without.setdefault(other, difference)
         ours, theirs = _of_one_vocabulary(self, other)
 
         def count() -> Counts:
@@ -179,27 +181,35 @@ def _together(ours: WordSets, theirs: WordSets, sign: int) -> tuple[Ints, Ints, 
 
 
 class Splitting:
-    """The words of a chunk's texts: each column is split once by each splitter."""
+    """The words of a chunk's texts: equal columns are split, and counted, once by each splitter."""
 
     def __init__(self) -> None:
+        self._columns: list[Sequence[bytes | None]] = []
         self._splitters: dict[Splitter, LineSplitter] = {}
-        self._split: dict[tuple[int, Splitter], tuple[object, SplitTexts]] = {}
+        self._split: dict[tuple[int, Splitter], SplitTexts] = {}
         self._run_vocabularies: dict[tuple[Splitter, Runs], AnyVocabulary] = {}
+        self._sets: dict[tuple[int, Splitter, Runs], WordSets] = {}
 
     def of(self, texts: Sequence[bytes | None], splitter: Splitter, runs: Runs) -> WordSets:
         """The runs of words of a column of texts."""
+        number = self._number(texts)
         by_lines = self._splitters.setdefault(splitter, LineSplitter(splitter))
-        key = (id(texts), splitter)
-        if key not in self._split:  # with the texts, so that their id stays theirs
-            self._split[key] = texts, by_lines.split([each or b"" for each in texts])
-        vocabulary: AnyVocabulary = by_lines.vocabulary
-        if runs.length > 1:
-            vocabulary = self._run_vocabulary(by_lines, runs)
-        source = TextRuns(self._split[key][1], runs, vocabulary)
+        lines = by_lines.split([each or b"" for each in texts])
+        split = self._split.setdefault((number, splitter), lines)
+        source = TextRuns(split, runs, self._vocabulary(by_lines, runs))
         is_there = [each is not None for each in texts]
-        return WordSets(vocabulary, source.counted, is_there, source)
+        sets = WordSets(source.run_vocabulary, source.counted, is_there, source)
+        return self._sets.setdefault((number, splitter, runs), sets)
 
-    def _run_vocabulary(self, by_lines: LineSplitter, runs: Runs) -> AnyVocabulary:
+    def _number(self, texts: Sequence[bytes | None]) -> int:
+        """The number of the column, the same for equal ones."""
+        if texts not in self._columns:
+            self._columns.append(texts)
+        return self._columns.index(texts)
+
+    def _vocabulary(self, by_lines: LineSplitter, runs: Runs) -> AnyVocabulary:
+        if runs.length == 1:
+            return by_lines.vocabulary
         key = (by_lines.splitter, runs)
         if key not in self._run_vocabularies:
             word_bytes = by_lines.splitter.word_bytes

@@ -203,6 +203,16 @@ def test_first_runs_of_many_equal_words(number):
     assert list(column.is_there) == [True, True, False]
 
 
+def test_equal_columns_are_counted_once():
+    """And what they have more than others, too."""
+    splitting = Splitting()
+    one, same, other = (splitting.of(each, HOW, Runs()) for each in ([b"a"], [b"a"], [b"a b"]))
+    assert one.counts is same.counts
+    assert one.minus(other).counts is same.minus(other).counts
+    assert not splitting.of([None], HOW, Runs()).is_there[0]
+    assert splitting.of([b""], HOW, Runs()).is_there[0]
+
+
 def test_more_words_than_16_bits_count():
     """Vocabularies have no limit."""
     text = b" ".join(b"%d" % number for number in range(70_000)) + b" 69999 0"
