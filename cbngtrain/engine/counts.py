@@ -29,7 +29,7 @@ class Counts(NamedTuple):
 def summed(starts: Ints, ids: Ints, times: Ints) -> Counts:
     """The counts of words that may occur several times in a set."""
     groups = grouped(starts, [ids], times)
-    return Counts(groups.starts, ids[groups.members], groups.sums)
+    return Counts(groups.starts, groups.keys[0], groups.sums)
 
 
 def where(counts: Counts, which: Bools) -> Counts:

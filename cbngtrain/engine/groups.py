@@ -34,12 +34,21 @@ class Groups:
     Attributes:
         starts: Where each row's groups begin, shape (n_rows + 1,).
         members: The place of one item of each group, shape (n_groups,).
+        keys: What its items have in common, shape (n_groups,) each.
         sums: Of what the items count, shape (n_groups,).
     """
 
     starts: Ints
     members: Ints
+    keys: list[Ints]
     sums: Ints
+
+    def where(self, which: NDArray[np.bool_]) -> "Groups":
+        """Some of the groups."""
+        if which.all():
+            return self
+        keys = [key[which] for key in self.keys]
+        return Groups(kept(self.starts, which), self.members[which], keys, self.sums[which])
 
 
 def grouped(starts: Ints, keys: Sequence[Ints], counts: Ints | None = None) -> Groups:
@@ -51,15 +60,11 @@ def grouped(starts: Ints, keys: Sequence[Ints], counts: Ints | None = None) -> G
         keys: One or more arrays, shape (n_items,), of numbers from -1 on.
         counts: What each item counts, shape (n_items,); 1 if not given.
     """
-    if groups := _tabled(starts, keys, counts):
-        return groups
-    order, is_first = _ordered_at_once(starts, keys) or _ordered(starts, keys)
-    firsts = np.flatnonzero(is_first)
-    if counts is None:
-        sums = np.diff(firsts, append=len(order))
-    else:
-        sums = np.add.reduceat(counts[order], firsts) if len(firsts) else counts[:0]
-    return Groups(np.searchsorted(firsts, starts), order[firsts], sums)
+    return (
+        _tabled(starts, keys, counts)
+        or _ordered_at_once(starts, keys, counts)
+        or _ordered(starts, keys, counts)
+    )
 
 
 def rows_of(starts: Ints) -> Ints:
@@ -101,8 +106,10 @@ def _tabled(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups |
     n_groups = n_rows * math.prod(sizes)
     if n_groups > n_items * PLACES_PER_ITEM:
         return None
-    each = rows_of(starts)
-    for key, size in zip(keys, sizes, strict=True):
+    first_key, *others = keys
+    each = np.repeat(np.arange(n_rows) * sizes[0] + 1, np.diff(starts))
+    each += first_key
+    for key, size in zip(others, sizes[1:], strict=True):
         each *= size
         each += key
         each += 1
@@ -110,41 +117,60 @@ def _tabled(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups |
     member[each] = np.arange(n_items)
     sums = np.bincount(each, counts, n_groups).astype(np.int64)
     found = np.flatnonzero(member != _NO_ITEM)
+    members = member[found]
     row_bounds = np.arange(n_rows + 1) * (n_groups // n_rows)
-    return Groups(np.searchsorted(found, row_bounds), member[found], sums[found])
+    keys = [key[members] for key in keys]
+    return Groups(np.searchsorted(found, row_bounds), members, keys, sums[found])
 
 
-def _ordered(starts: Ints, keys: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]]:
-    """The items of each row ordered by their keys; whether each is the first of its group."""
+def _ordered_at_once(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups | None:
+    """The groups of long rows: row, keys and place of each item as one number, if they fit."""
+    if np.diff(starts).max(initial=0) <= LONG_ROW:
+        return None
+    widths = [int(key.max() + 1).bit_length() for key in keys]
+    width_of_place = int(starts[-1]).bit_length()
+    if (len(starts) - 2).bit_length() + sum(widths) + width_of_place >= 64:
+        return None
+    each = rows_of(starts)
+    for key, width in zip(keys, widths, strict=True):
+        each <<= width
+        each += key
+        each += 1
+    each <<= width_of_place
+    each += np.arange(starts[-1])
+    if (each[1:] < each[:-1]).any():
+        each.sort()
+    places = (1 << width_of_place) - 1
+    item = each >> width_of_place
+    firsts = np.flatnonzero(np.append(True, item[1:] != item[:-1]))
+    sums = _sums(firsts, len(each), None if counts is None else counts[each & places])
+    found, found_keys = item[firsts], []
+    for width in reversed(widths):
+        found_keys.append((found & ((1 << width) - 1)) - 1)
+        found >>= width
+    starts = np.searchsorted(firsts, starts)
+    return Groups(starts, each[firsts] & places, found_keys[::-1], sums)
+
+
+def _ordered(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups:
+    """The groups by a sort of each row for each key."""
     order = _order(starts, keys)
     is_first = np.zeros(len(order), np.bool_)
     is_first[starts[:-1][starts[:-1] < len(order)]] = True
     for key in keys:
         sorted_key = key[order]
         is_first[1:] |= sorted_key[1:] != sorted_key[:-1]
-    return order, is_first
+    firsts = np.flatnonzero(is_first)
+    sums = _sums(firsts, len(order), None if counts is None else counts[order])
+    members = order[firsts]
+    return Groups(np.searchsorted(firsts, starts), members, [key[members] for key in keys], sums)
 
 
-def _ordered_at_once(starts: Ints, keys: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]] | None:
-    """The same, of long rows: row, keys and place of each item as one number, if they fit."""
-    if np.diff(starts).max(initial=0) <= LONG_ROW:
-        return None
-    columns = [rows_of(starts) - 1, *keys]  # of numbers from -1 on
-    bits = [int(column.max() + 1).bit_length() for column in columns]
-    bits_of_place = int(starts[-1]).bit_length()
-    if sum(bits) + bits_of_place >= 64:
-        return None
-    each = np.zeros(starts[-1], np.int64)
-    for column, width in zip(columns, bits, strict=True):
-        each = each << width | (column + 1)
-    each = each << bits_of_place | np.arange(starts[-1])
-    if (each[1:] < each[:-1]).any():
-        each.sort()
-    order = each & ((1 << bits_of_place) - 1)
-    each >>= bits_of_place
-    is_first = np.ones(starts[-1], np.bool_)
-    np.not_equal(each[1:], each[:-1], out=is_first[1:])
-    return order, is_first
+def _sums(firsts: Ints, n_items: int, counts: Ints | None) -> Ints:
+    """The sums of what items count, 1 if not given, from each first one to the next."""
+    if counts is None:
+        return np.diff(firsts, append=n_items)
+    return np.add.reduceat(counts, firsts) if len(firsts) else counts[:0]
 
 
 def _order(starts: Ints, keys: Sequence[Ints]) -> Ints:

@@ -20,7 +20,6 @@ from cbngtrain.engine.groups import (
     grouped,
     in_ranges,
     kept,
-    ranges,
     rows_of,
     starts_of,
 )
@@ -44,17 +43,14 @@ class Words(NamedTuple):
     starts: Ints
     ids: Ints
 
-    def runs(self, length: int) -> tuple[Ints, Ints]:
-        """Where each run of so many words begins; where each row's begin there."""
-        places = np.arange(len(self.ids))
-        if length == 1:
-            return places, self.starts
-        fits = places + length <= np.repeat(self.starts[1:], np.diff(self.starts))
-        return places[fits], kept(self.starts, fits)
+    def numbers_of_runs(self, length: int) -> Ints:
+        """How many runs of so many words each row has, shape (n_rows,)."""
+        numbers: Ints = np.diff(self.starts) - (length - 1)
+        return np.maximum(numbers, 0)
 
-    def keys(self, places: Ints, length: int) -> list[Ints]:
-        """Per place in a run the words there, of the runs that begin at *places*."""
-        return [self.ids[aside:][places] for aside in range(length)]
+    def keys(self, numbers: Ints, length: int) -> list[Ints]:
+        """Per place in a run the words there, of so many first runs of each row."""
+        return [in_ranges(self.ids, self.starts[:-1] + aside, numbers) for aside in range(length)]
 
 
 class Lines(NamedTuple):
@@ -175,7 +171,7 @@ class SplitTexts:
         ]
 
 
-def difference(ours: SplitTexts, theirs: SplitTexts, length: int) -> tuple[list[Ints], Ints, Ints]:
+def difference(ours: SplitTexts, theirs: SplitTexts, length: int) -> Groups:
     """
     Subtract the runs of words of a column of texts from those of another one.
 
@@ -183,31 +179,23 @@ def difference(ours: SplitTexts, theirs: SplitTexts, length: int) -> tuple[list[
     runs that begin in them are the same.
 
     Returns:
-        The words of the runs as `Words.keys`; where each text's begin, shape (n_texts + 1,);
-        how often each occurs more (less: below 0), shape (n_runs,).
+        The runs of each text by their words, as `Words.keys`; how often each occurs more (less:
+        below 0).
     """
     starts, others = ours.lines.starts, theirs.lines.starts
     order = np.concatenate([rows_of(starts), rows_of(others)]).argsort(kind="stable")
     signs = np.where(order < starts[-1], 1, -1)
     pairs = zip(ours.contexts(length), theirs.contexts(length), strict=True)
     contexts = [np.concatenate(pair)[order] for pair in pairs]
-    lines = _unequal(grouped(starts + others, contexts, signs))
+    lines = grouped(starts + others, contexts, signs)
+    lines = lines.where(lines.sums != 0)
     # Each line that is left, with what follows it, as one row of words.
-    in_context = np.stack([line[lines.members] for line in contexts], axis=1)
+    in_context = np.stack(lines.keys, axis=1)
     starts, ids = ours.by.words(in_context.ravel())
     words = Words(starts[::length], ids)
     sizes = np.diff(starts)[::length]  # of the lines without what follows
-    places = ranges(words.starts[:-1], sizes)
-    fits = places + length <= np.repeat(words.starts[1:], sizes)
-    keys = words.keys(places[fits], length)
-    row_starts = kept(starts_of(sizes)[lines.starts], fits)
-    runs = _unequal(grouped(row_starts, keys, np.repeat(lines.sums, sizes)[fits]))
-    return [key[runs.members] for key in keys], runs.starts, runs.sums
-
-
-def _unequal(groups: Groups) -> Groups:
-    """The groups whose sum is not 0."""
-    which = groups.sums != 0
-    if which.all():
-        return groups
-    return Groups(kept(groups.starts, which), groups.members[which], groups.sums[which])
+    numbers = np.minimum(words.numbers_of_runs(length), sizes)
+    keys = words.keys(numbers, length)
+    row_starts = starts_of(numbers)[lines.starts]
+    runs = grouped(row_starts, keys, np.repeat(lines.sums, numbers))
+    return runs.where(runs.sums != 0)

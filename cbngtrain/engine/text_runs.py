@@ -5,7 +5,6 @@ Knowing the texts makes the difference to other texts' words, and the first runs
 """
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 
 from cbngtrain.engine.counts import Counts, summed, where
 from cbngtrain.engine.first_words import least, near, rows_of_smallest
-from cbngtrain.engine.groups import Groups, grouped, kept
+from cbngtrain.engine.groups import Groups, grouped, kept, starts_of
 from cbngtrain.engine.run_vocabulary import AnyVocabulary, Runs, RunVocabulary
 from cbngtrain.engine.split_texts import SplitTexts, Words, difference
-from cbngtrain.engine.vocabulary import Change, Ints
+from cbngtrain.engine.vocabulary import Change
 
 _TIMES_MORE = 256  # runs are looked at where there were too few among those before
 
@@ -38,10 +37,10 @@ class TextRuns:
 
     def counted(self) -> Counts:
         """How often each run occurs."""
-        places, starts = self.texts.words.runs(self.runs.length)
-        keys = self.texts.words.keys(places, self.runs.length)
-        groups = grouped(starts, keys)
-        return self._counts([key[groups.members] for key in keys], groups.starts, groups.sums)
+        numbers = self.texts.words.numbers_of_runs(self.runs.length)
+        keys = self.texts.words.keys(numbers, self.runs.length)
+        groups = grouped(starts_of(numbers), keys)
+        return self._counts(groups)
 
     def is_like(self, other: "TextRuns") -> bool:
         """Whether the two are the same kind of runs, unchanged."""
@@ -50,16 +49,17 @@ class TextRuns:
 
     def minus(self, other: "TextRuns") -> Counts:
         """How often each run occurs more (or less) than in other texts."""
-        return self._counts(*difference(self.texts, other.texts, self.runs.length))
+        return self._counts(difference(self.texts, other.texts, self.runs.length))
 
-    def _counts(self, keys: Sequence[Ints], starts: Ints, times: Ints) -> Counts:
+    def _counts(self, groups: Groups) -> Counts:
+        starts, keys = groups.starts, groups.keys
         if self.runs.length == 1:
-            return Counts(starts, keys[0], times)
+            return Counts(starts, keys[0], groups.sums)
         if isinstance(self.run_vocabulary, RunVocabulary):
             ids = self.run_vocabulary.ids(keys)
         else:
             ids = self.run_vocabulary.ids(self.runs.spelled(self.texts.by.vocabulary, keys))
-        total = summed(starts, ids, times)  # runs of different words may read the same
+        total = summed(starts, ids, groups.sums)  # runs of different words may read the same
         return where(total, total.times != 0)
 
     def changed(self, change: Change) -> "TextRuns | None":
@@ -84,32 +84,33 @@ class TextRuns:
             return None
         # What `NOTHING` stands for, an empty word, comes last, where -1 finds it.
         order = np.append(near(words), np.uint8(0))
-        keys, groups = _first_runs(Words(starts, ids), self.runs.length, order, number)
-        spelled = runs.runs.spelled(words, keys).words
+        groups = _first_runs(Words(starts, ids), self.runs.length, order, number)
+        spelled = runs.runs.spelled(words, groups.keys).words
         counted = zip(spelled, groups.sums.tolist(), strict=True)
         return rows_of_smallest(list(counted), groups.starts, number)
 
 
 def _first_runs(
     words: Words, length: int, order: NDArray[np.unsignedinteger], wanted: int
-) -> tuple[list[Ints], Groups]:
+) -> Groups:
     """
-    Return runs among which are the first ones of each text, as `Words.keys`, grouped.
+    Return runs among which are the first ones of each text, grouped by their words.
 
     Those of the least words, by their first bytes: as many as are wanted, and if these are too
     often the same ones, more.
     """
-    places, starts = words.runs(length)
-    first_words = order[words.ids[places]]
-    repeated = len(places) // len(order) ** length  # times each run, at least, on the average
+    numbers = words.numbers_of_runs(length)
+    starts = starts_of(numbers)
+    keys = words.keys(numbers, length)
+    first_words = order[keys[0]]
+    repeated = len(first_words) // len(order) ** length  # times each run, at least, on the average
     number = wanted * max(1, repeated)
     which = least(first_words, starts, number)
     while True:
-        keys = words.keys(places[which], length)
-        groups = grouped(kept(starts, which), keys)
-        taken = np.diff(kept(starts, which))
-        short = (np.diff(groups.starts) < wanted) & (taken < np.diff(starts))
+        taken = kept(starts, which)
+        groups = grouped(taken, [key[which] for key in keys])
+        short = (np.diff(groups.starts) < wanted) & (np.diff(taken) < numbers)
         if not short.any():
-            return [key[groups.members] for key in keys], groups
+            return groups
         number *= _TIMES_MORE
-        which |= np.repeat(short, np.diff(starts)) & least(first_words, starts, number)
+        which |= np.repeat(short, numbers) & least(first_words, starts, number)
