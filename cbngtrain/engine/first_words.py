@@ -32,10 +32,12 @@ def sorted_and_joined(vocabulary: AnyVocabulary, ids: Ints, separator: bytes) ->
     if len(ids) < MANY:
         return separator.join(sorted(vocabulary.spelled(ids).words))
     if isinstance(vocabulary, RunVocabulary) and vocabulary.sort_as_words:
-        keys = [key[ids] for key in vocabulary.keys]
-        ranks = np.append(vocabulary.of.column_of_all(_ranks), NOTHING)
-        order = grouped(np.array([0, len(ids)]), [ranks[key] for key in keys]).members
-        columns = [vocabulary.of.spelled(key[order]).packed for key in keys]
+        ordered = np.append(vocabulary.of.column_of_all(_in_byte_order), NOTHING)
+        ranks = np.empty(len(ordered), np.int64)
+        ranks[ordered] = np.append(np.arange(len(vocabulary.of)), NOTHING)
+        keys = [ranks[key[ids]] for key in vocabulary.keys]
+        groups = grouped(np.array([0, len(ids)]), keys)
+        columns = [vocabulary.of.spelled(ordered[key]).packed for key in groups.keys]
         return joined(columns, vocabulary.runs.separator, separator).removesuffix(separator)
     if len(ids) * 2 > len(vocabulary):
         ordered = ids[vocabulary.column_of_all(_ranks)[ids].argsort()]
@@ -54,10 +56,15 @@ def near(vocabulary: AnyVocabulary) -> NDArray[np.unsignedinteger]:
     return vocabulary.column_of_all(_first_eight)
 
 
+def _in_byte_order(words: Spellings) -> Ints:
+    """The ids of words in byte order."""
+    return byte_order(words.packed)
+
+
 def _ranks(words: Spellings) -> Ints:
     """The places of words in byte order."""
     ranks = np.empty(len(words), np.int64)
-    ranks[byte_order(words.packed)] = np.arange(len(words))
+    ranks[_in_byte_order(words)] = np.arange(len(words))
     return ranks
 
 

@@ -19,8 +19,6 @@ LONG_ROW = 1 << 16  # items above which one sort of a row is quicker than one pe
 
 PLACES_PER_ITEM = 2  # of a table of groups, at most; else sorting is as quick (measured)
 
-_NO_ITEM = -1
-
 _FEW_RANGES = 16  # which are quicker to take one by one
 
 _RADIX = 1 << 16  # numpy sorts 16-bit numbers by radix, ten times as fast as others
@@ -33,13 +31,11 @@ class Groups:
 
     Attributes:
         starts: Where each row's groups begin, shape (n_rows + 1,).
-        members: The place of one item of each group, shape (n_groups,).
-        keys: What its items have in common, shape (n_groups,) each.
+        keys: What the items of each group have in common, shape (n_groups,) each.
         sums: Of what the items count, shape (n_groups,).
     """
 
     starts: Ints
-    members: Ints
     keys: list[Ints]
     sums: Ints
 
@@ -48,7 +44,7 @@ class Groups:
         if which.all():
             return self
         keys = [key[which] for key in self.keys]
-        return Groups(kept(self.starts, which), self.members[which], keys, self.sums[which])
+        return Groups(kept(self.starts, which), keys, self.sums[which])
 
 
 def grouped(starts: Ints, keys: Sequence[Ints], counts: Ints | None = None) -> Groups:
@@ -113,43 +109,48 @@ def _tabled(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups |
         each *= size
         each += key
         each += 1
-    member = np.full(n_groups, _NO_ITEM)
-    member[each] = np.arange(n_items)
-    sums = np.bincount(each, counts, n_groups).astype(np.int64)
-    found = np.flatnonzero(member != _NO_ITEM)
-    members = member[found]
-    row_bounds = np.arange(n_rows + 1) * (n_groups // n_rows)
-    keys = [key[members] for key in keys]
-    return Groups(np.searchsorted(found, row_bounds), members, keys, sums[found])
+    sums = np.bincount(each, counts, n_groups).astype(np.int64, copy=False)
+    is_there = np.zeros(n_groups, np.bool_)
+    is_there[each] = True
+    found = np.flatnonzero(is_there)
+    starts = np.searchsorted(found, np.arange(n_rows + 1) * (n_groups // n_rows))
+    sums = sums[found]
+    found_keys = []
+    for size in reversed(sizes):
+        found, key = np.divmod(found, size)
+        found_keys.append(key - 1)
+    return Groups(starts, found_keys[::-1], sums)
 
 
 def _ordered_at_once(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups | None:
-    """The groups of long rows: row, keys and place of each item as one number, if they fit."""
+    """The groups of long rows: row, keys and count of each item as one number, if they fit."""
     if np.diff(starts).max(initial=0) <= LONG_ROW:
         return None
+    least = 0 if counts is None else int(counts.min())
+    width_of_count = 0 if counts is None else int(counts.max() - least).bit_length()
     widths = [int(key.max() + 1).bit_length() for key in keys]
-    width_of_place = int(starts[-1]).bit_length()
-    if (len(starts) - 2).bit_length() + sum(widths) + width_of_place >= 64:
+    if (len(starts) - 2).bit_length() + sum(widths) + width_of_count >= 64:
         return None
     each = rows_of(starts)
     for key, width in zip(keys, widths, strict=True):
         each <<= width
         each += key
         each += 1
-    each <<= width_of_place
-    each += np.arange(starts[-1])
+    if counts is not None:
+        each <<= width_of_count
+        each += counts
+        each -= least
     if (each[1:] < each[:-1]).any():
         each.sort()
-    places = (1 << width_of_place) - 1
-    item = each >> width_of_place
+    item = each >> width_of_count
     firsts = np.flatnonzero(np.append(True, item[1:] != item[:-1]))
-    sums = _sums(firsts, len(each), None if counts is None else counts[each & places])
+    each &= (1 << width_of_count) - 1
+    sums = _sums(firsts, len(each), None if counts is None else each + least)
     found, found_keys = item[firsts], []
     for width in reversed(widths):
         found_keys.append((found & ((1 << width) - 1)) - 1)
         found >>= width
-    starts = np.searchsorted(firsts, starts)
-    return Groups(starts, each[firsts] & places, found_keys[::-1], sums)
+    return Groups(np.searchsorted(firsts, starts), found_keys[::-1], sums)
 
 
 def _ordered(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups:
@@ -162,8 +163,8 @@ def _ordered(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups:
         is_first[1:] |= sorted_key[1:] != sorted_key[:-1]
     firsts = np.flatnonzero(is_first)
     sums = _sums(firsts, len(order), None if counts is None else counts[order])
-    members = order[firsts]
-    return Groups(np.searchsorted(firsts, starts), members, [key[members] for key in keys], sums)
+    found_keys = [key[order[firsts]] for key in keys]
+    return Groups(np.searchsorted(firsts, starts), found_keys, sums)
 
 
 def _sums(firsts: Ints, n_items: int, counts: Ints | None) -> Ints:
