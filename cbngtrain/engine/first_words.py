@@ -32,12 +32,10 @@ def sorted_and_joined(vocabulary: AnyVocabulary, ids: Ints, separator: bytes) ->
     if len(ids) < MANY:
         return separator.join(sorted(vocabulary.spelled(ids).words))
     if isinstance(vocabulary, RunVocabulary) and vocabulary.sort_as_words:
-        ordered = np.append(vocabulary.of.column_of_all(_in_byte_order), NOTHING)
-        ranks = np.empty(len(ordered), np.int64)
-        ranks[ordered] = np.append(np.arange(len(vocabulary.of)), NOTHING)
-        keys = [ranks[key[ids]] for key in vocabulary.keys]
-        groups = grouped(np.array([0, len(ids)]), keys)
-        columns = [vocabulary.of.spelled(ordered[key]).packed for key in groups.keys]
+        ranks = vocabulary.of.column_of_all(_ranks)
+        words, ranks = np.append(_inverse(ranks), NOTHING), np.append(ranks, NOTHING)
+        keys = grouped(np.array([0, len(ids)]), [ranks[key[ids]] for key in vocabulary.keys]).keys
+        columns = [vocabulary.of.spelled(words[key]).packed for key in keys]
         return joined(columns, vocabulary.runs.separator, separator).removesuffix(separator)
     if len(ids) * 2 > len(vocabulary):
         ordered = ids[vocabulary.column_of_all(_ranks)[ids].argsort()]
@@ -56,16 +54,16 @@ def near(vocabulary: AnyVocabulary) -> NDArray[np.unsignedinteger]:
     return vocabulary.column_of_all(_first_eight)
 
 
-def _in_byte_order(words: Spellings) -> Ints:
-    """The ids of words in byte order."""
-    return byte_order(words.packed)
-
-
 def _ranks(words: Spellings) -> Ints:
     """The places of words in byte order."""
-    ranks = np.empty(len(words), np.int64)
-    ranks[_in_byte_order(words)] = np.arange(len(words))
-    return ranks
+    return _inverse(byte_order(words.packed))
+
+
+def _inverse(permutation: Ints) -> Ints:
+    """Where each number stands in it."""
+    places = np.empty(len(permutation), np.int64)
+    places[permutation] = np.arange(len(permutation))
+    return places
 
 
 def _first_eight(words: Spellings) -> NDArray[np.uint64]:

@@ -73,16 +73,12 @@ def starts_of(sizes: Ints | NDArray[np.bool_]) -> Ints:
     return np.concatenate(([0], np.cumsum(sizes)))
 
 
-def ranges(begins: Ints, sizes: Ints) -> Ints:
-    """All numbers of ranges, one range after another: so many from each beginning on."""
-    starts = starts_of(sizes)
-    return np.arange(starts[-1]) + np.repeat(begins - starts[:-1], sizes)
-
-
 def in_ranges(items: Ints, begins: Ints, sizes: Ints) -> Ints:
     """The items of ranges, one range after another."""
     if len(sizes) > _FEW_RANGES:
-        return items[ranges(begins, sizes)]
+        starts = starts_of(sizes)
+        places: Ints = np.arange(starts[-1]) + np.repeat(begins - starts[:-1], sizes)
+        return items[places]
     ends = begins + sizes
     each = [items[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
     return np.concatenate([items[:0], *each])

@@ -194,8 +194,8 @@ class Splitting:
         """The runs of words of a column of texts."""
         number = self._number(texts)
         by_lines = self._splitters.setdefault(splitter, LineSplitter(splitter))
-        lines = by_lines.split([each or b"" for each in texts])
-        split = self._split.setdefault((number, splitter), lines)
+        new = by_lines.split([each or b"" for each in texts])
+        split = self._split.setdefault((number, splitter), new)
         source = TextRuns(split, runs, self._vocabulary(by_lines, runs))
         is_there = [each is not None for each in texts]
         sets = WordSets(source.run_vocabulary, source.counted, is_there, source)

@@ -343,6 +343,7 @@ def test_items_are_grouped(long_row, per_item, rows):
         patch.setattr(groups, "LONG_ROW", long_row)
         patch.setattr(groups, "PLACES_PER_ITEM", per_item)
         found = groups.grouped(starts, [items[:, 0], items[:, 1]], items[:, 2])
+        uncounted = groups.grouped(starts, [items[:, 0], items[:, 1]])
     keys = np.stack(found.keys, axis=1).tolist()
     bounds = pairwise(found.starts.tolist())
     expected = [[[*key] for key in sorted({item[:2] for item in row})] for row in rows]
@@ -353,6 +354,12 @@ def test_items_are_grouped(long_row, per_item, rows):
         for key in of
     ]
     assert found.sums.tolist() == sums
+    assert np.array_equal(found.keys, uncounted.keys)
+    keys_of_rows = [[item[:2] for item in row] for row in rows]
+    times = [
+        row.count(tuple(key)) for row, of in zip(keys_of_rows, expected, strict=True) for key in of
+    ]
+    assert uncounted.sums.tolist() == times
 
 
 @given(st.lists(st.tuples(*[st.sampled_from([NOTHING, 0, 1, 1 << 40])] * 3)), st.integers(0, 9))
