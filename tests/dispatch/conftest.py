@@ -1,7 +1,12 @@
-"""One step whose command is its input, for pods of a fake cluster and of a real one."""
+"""
+What the tests of dispatching begin with: a pod's bash, a fake cluster, or a real one.
+
+In both clusters there is one step, whose command is its input.
+"""
 
 import logging
 import secrets
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -37,6 +42,7 @@ from cbngtrain.step import (
 from cbngtrain.store import DirectoryStore, Store
 from tests.conftest import wait_until
 from tests.dispatch.fake_cluster import FakeCluster, Json
+from tests.dispatch.places import Pod
 from tests.dispatch.real import SNIPPET, Real, Releases, real_cluster
 from tests.web.conftest import Running, serving
 
@@ -157,6 +163,23 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     for dispatcher in made.dispatchers:
         dispatcher.stopping.begin()
     cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A file service."""
+    root = tmp_path_factory.mktemp("service") / "store"
+    root.mkdir()
+    with serving(root) as running:
+        yield running
+
+
+@pytest.fixture
+def pod(tmp_path: Path, service: Running) -> Pod:
+    """A place to run scripts in, with a store in which nothing is."""
+    for folder in ("cas", "ac"):
+        shutil.rmtree(service.root / folder, ignore_errors=True)
+    return Pod(tmp_path, service)
 
 
 @pytest.fixture

@@ -64,6 +64,10 @@ def recipe(name: str) -> Recipe:
     return next(each for each in RECIPES if each.name == name)
 
 
+STEP = step_of(recipe("bayes_train"))
+"""A step that `WELL` is enough for."""
+
+
 def engine_workspace(path: Path) -> Path:
     """Make a workspace with the embedded engine under the core's command names."""
     path.mkdir()
@@ -99,6 +103,11 @@ class EndedPod:
     code: int
     told: Mapping[str, Any]
     out: str
+
+
+def failed(ended: EndedPod) -> tuple[int, object]:
+    """The exit code, and the command's."""
+    return ended.code, ended.told["exit"]
 
 
 class Pod:
