@@ -28,7 +28,7 @@ from tests.dispatch.jobs_standin import JobsStandin, jobs_standin
 from tests.dispatch.places import ENGINE
 from tests.ledger import RIVALS, Edit, Ledger, World
 from tests.review_standin import Review, review_service
-from tests.test_canonical import NETWORK, TOTALS, write_bayes_db
+from tests.step_outputs import NETWORK, TOTALS, write_bayes_db
 from tests.web.conftest import TOKEN, Running, serving
 
 pytestmark = pytest.mark.slow

@@ -16,28 +16,10 @@ from cbngtrain.canonical import artifact_of
 from cbngtrain.dump import canonicalise
 from cbngtrain.errors import FormatError
 from cbngtrain.recipes import RECIPES
-from cbngtrain.step import (
-    Leaf,
-    Recipe,
-)
+from cbngtrain.step import Leaf, Recipe
 from tests.conftest import ROOT, SHARED, needs_shared
-from tests.dispatch.places import (
-    CHAIN,
-    PATH,
-    engine_workspace,
-    recipe,
-)
-from tests.test_canonical import (
-    BAD,
-    DETAILS,
-    GOOD,
-    NETWORK,
-    ROWS,
-    TOTALS,
-    WORDS,
-    two,
-    write_bayes_db,
-)
+from tests.dispatch.places import CHAIN, PATH, engine_workspace, recipe
+from tests.step_outputs import BAD, DETAILS, GOOD, NETWORK, ROWS, TOTALS, WORDS, two, write_bayes_db
 
 pytestmark = pytest.mark.slow  # bash judges thousands of artifacts, one process after another
 
@@ -74,7 +56,7 @@ FORM_OF = {leaf.check: leaf.form for recipe in RECIPES for leaf in recipe.leaves
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a step with three edits has run, as in test_canonical.py; programs are the engine's."""
+    """Where a step with three edits has run; programs are the engine's."""
     path = engine_workspace(tmp_path_factory.mktemp("scene") / "workspace")
     (path / "edits.xml").write_bytes(
         b"<WPEditSet>\n" + b"<WPEdit>\n</WPEdit>\n" * 3 + b"</WPEditSet>\n"
