@@ -187,7 +187,15 @@ def run_file_api(arguments: argparse.Namespace) -> int:
                "--bind", arguments.bind, "web.app:get_app()"]  # fmt: skip
     metrics = tempfile.mkdtemp(prefix="cbng-metrics-")  # what its workers have counted
     env = {**os.environ, "CBNG_STORE": str(base), "PROMETHEUS_MULTIPROC_DIR": metrics}
+    _hand_on_streams()
     os.execve(sys.executable, command, env)  # noqa: S606 - becomes it
+
+
+def _hand_on_streams() -> None:
+    """Leave output and error open to gunicorn: one that was closed would become a socket of its."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        os.dup2(stream.fileno(), number)
+        os.set_inheritable(number, True)  # which dup2 does not do where both are one
 
 
 def _refuse_unusable(bind: str) -> None:

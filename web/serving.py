@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -188,7 +189,8 @@ class AccessLogger(Logger):  # type: ignore[misc] # gunicorn has no types
         who, method = environ.get("REMOTE_ADDR", "?"), environ.get("REQUEST_METHOD", "?")
         took = request_time.total_seconds()
         line = f"{_now(int(time.time()))} {who} {method} {path} {status} {sent} {took:.4f}\n"
-        os.write(_STDOUT, line.encode())  # at once and whole; logging takes ten times as long
+        with suppress(OSError):  # a full disk, or nobody who reads: the answer was sent
+            os.write(_STDOUT, line.encode())  # at once and whole; logging takes ten times as long
 
 
 @lru_cache(maxsize=1)

@@ -86,15 +86,24 @@ class Running:
 
 @contextmanager
 def serving(
-    root: Path, env: Mapping[str, str] | None = None, port: int = 0, host: str = "127.0.0.1"
+    root: Path,
+    env: Mapping[str, str] | None = None,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    output: str = "",
 ) -> Iterator[Running]:
-    """Serve the store in *root* with the real gunicorn, on a loopback port unless told where."""
+    """
+    Serve the store in *root* with the real gunicorn, on a loopback port unless told where.
+
+    *output* is what a shell does with its standard output, if that is not to be the log.
+    """
     with _listener(port, host) as listener:
         port = listener.getsockname()[1]
         log = root.with_name(f"{root.name}.{port}.log")
         with log.open("ab") as file:
             process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL",  # when the tests are killed
+                 "sh", "-c", f'exec "$@" {output}', "sh",
                  sys.executable, "-m", "cbngtrain.cli", "run-file-api", "--base-dir", str(root),
                  "--bind", f"fd://{listener.fileno()}"],
                 env={**_ENV, "TMPDIR": str(root.parent), **(env or {})},

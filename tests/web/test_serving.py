@@ -113,6 +113,18 @@ def _open(process, kind):
     return found
 
 
+@pytest.mark.parametrize("output", [">&-", ">/dev/full"])
+def test_log_that_cannot_be_written(tmp_path, output):
+    """Where the log's lines cannot go, all is served as ever, on one connection."""
+    with serving(tmp_path / "store", output=output) as running:
+        ask = b"GET /_/health HTTP/1.1\r\nHost: store\r\n\r\n"
+        answers = running.send(ask * 3)
+        leads_to = Path(f"/proc/{running.process.pid}/fd/1").readlink()
+    assert answers.count(b'{"status": "well"}') == 3
+    assert str(leads_to) in {"/dev/null", "/dev/full"}
+    assert "Traceback" not in running.log.read_text()
+
+
 def test_log(gunicorn):
     """The log has a line per request, that no path can break; no token is in it."""
     requests.get(f"{gunicorn.url}/a%0aFAKE%20line?token={TOKEN}", headers=WRITER, timeout=10)
