@@ -7,6 +7,7 @@ import shlex
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -43,12 +44,13 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     many.set_defaults(command=run_edit_sets)
 
     one = commands.add_parser("run-edit-set", help="build and publish one edit set from its URLs")
+    dump_url = parse.argument(parse.review_url)
     one.add_argument("--target-name", required=True, metavar="NAME", help="the edit set's name")
     one.add_argument("--instance-name", default="", metavar="TIME",
                      help="name of the instance, a UTC time: YYYY-mm-dd HH:MM:SS")  # fmt: skip
-    one.add_argument("--download-training", required=True, type=_dump_url, metavar="URL",
+    one.add_argument("--download-training", required=True, type=dump_url, metavar="URL",
                      help="training dump")  # fmt: skip
-    one.add_argument("--download-trial", type=_dump_url, metavar="URL",
+    one.add_argument("--download-trial", type=dump_url, metavar="URL",
                      help="trial dump; without it no trial")  # fmt: skip
     _add_run_options(one)
     one.set_defaults(command=run_edit_set)
@@ -60,17 +62,10 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     serve.set_defaults(command=run_file_api)
 
 
-def _dump_url(text: str) -> str:
-    """Return a URL that can be asked. Raises ArgumentTypeError."""
-    try:
-        return parse.review_url(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {error}") from error
-
-
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that both building commands take."""
-    parser.add_argument("-n", "--process", type=int, default=None, metavar="N",
+    parser.add_argument("-n", "--process", type=parse.argument(parse.whole_number(1, 1000)),
+                        default=None, metavar="N",
                         help="steps at once [one after another; elsewhere, all]")  # fmt: skip
     for option, (metavar, name) in REMOTE_OPTIONS.items():
         told = f"instead of {name}, for steps in pods and jobs"
@@ -153,10 +148,19 @@ def _command_line(edit_set: EditSet, arguments: argparse.Namespace) -> list[str]
 def run_edit_set(arguments: argparse.Namespace) -> int:
     """Build one edit set from its URLs."""
     settings = _settings_with(arguments)
-    if arguments.instance_name and not INSTANCE.fullmatch(arguments.instance_name):
+    if arguments.instance_name and not _is_time(arguments.instance_name):
         raise PlanError(f"--instance-name {arguments.instance_name!r} is no YYYY-mm-dd HH:MM:SS")
     urls = (arguments.download_training, arguments.download_trial)
     return _run(arguments, settings, single_edit_set(arguments.target_name, *urls))
+
+
+def _is_time(name: str) -> bool:
+    """Return whether an instance can have this name, and there is such a day."""
+    try:
+        time.strptime(name, "%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return False
+    return INSTANCE.fullmatch(name) is not None
 
 
 def _run(arguments: argparse.Namespace, settings: Settings, found: tuple[EditSet, ...]) -> int:

@@ -1,5 +1,6 @@
 """What ``doit`` was asked to do, as far as it must be known before it does anything."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any
@@ -28,6 +29,8 @@ _WITH_VALUE = frozenset(
     for dashes, length in (("-", "short"), ("--", "long")) if option.get(length)
 )  # fmt: skip
 
+_NEGATIVE = re.compile(r" (?:-[a-zA-Z]*n|--p[a-z]*)[ =]?-[0-9]+")  # as getopt lets it be written
+
 
 def doit_command(arguments: Sequence[str]) -> str:
     """Return the command that ``doit ARGUMENTS`` runs: ``run`` where none is named."""
@@ -49,10 +52,12 @@ def refuse_unknown(arguments: Sequence[str], tasks: Iterable[Mapping[str, Any]])
     """
     Raise PlanError, with what may be meant, where ``doit ARGUMENTS`` names what is none of *tasks*.
 
-    doit itself takes a pattern that matches nothing for a build of nothing, and some of its
-    commands answer an unknown name with a traceback.
+    doit itself takes a pattern that matches nothing, or a negative number of processes, for a build
+    of nothing, and some of its commands answer an unknown name with a traceback.
     """
     command = doit_command(arguments)
+    if negative := _NEGATIVE.search(" ".join(["", *arguments])):
+        raise PlanError(f"`doit{negative[0]}` would run no step; -n takes how many run at once")
     named = list(_words(arguments))
     if named[:1] and named[0] in OTHER_COMMANDS | _RUNNERS:
         del named[0]

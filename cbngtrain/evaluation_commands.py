@@ -1,17 +1,17 @@
 """``cbng-trainer compare``, ``spread`` and ``promote``: their command lines."""
 
 import argparse
-import getpass
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cbngtrain import parse
 from cbngtrain.build import Build
 from cbngtrain.errors import BlobNotFound, DispatchError, FormatError, HeldError, PlanError, instead
 from cbngtrain.locks import hold_checkout
+from cbngtrain.pins import who
 from cbngtrain.promote import Verdict, promote, verdict_on
 from cbngtrain.spread import MOST_SEEDS, spread
 from cbngtrain.step import INSTANCE, Digest, problem_with_target
@@ -38,10 +38,11 @@ def add_commands(
     spreading = commands.add_parser(
         "spread", help="train and try networks of other seeds: what does chance alone do?"
     )
+    number = parse.argument(parse.whole_number(1, MOST_SEEDS))
     spreading.add_argument("slug", metavar="SLUG", help="whose network, as it was built here")
-    spreading.add_argument("--seeds", type=_number(MOST_SEEDS), default=5, metavar="N",
+    spreading.add_argument("--seeds", type=number, default=5, metavar="N",
                            help="how many networks [%(default)s]")  # fmt: skip
-    spreading.add_argument("-n", "--process", type=_number(MOST_SEEDS), default=1, metavar="N",
+    spreading.add_argument("-n", "--process", type=number, default=1, metavar="N",
                            help="how many at once [%(default)s]")  # fmt: skip
     _add_json(spreading)
     spreading.set_defaults(command=lambda arguments: run_spread(arguments, composed()))
@@ -63,17 +64,6 @@ def add_commands(
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-
-
-def _number(highest: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from 1 to *highest*."""
-
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= highest):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {highest}")
-        return int(text)
-
-    return parse
 
 
 # Instances -------------------------------------------------------------------------------------
@@ -211,7 +201,7 @@ def run_promote(arguments: argparse.Namespace, build: Build) -> int:
     if not verdict.promotes and not arguments.force:
         _say(arguments, "it stays where it is; --force --reason TEXT promotes it all the same")
         return HeldError.status
-    promote(build.store, instance, verdict, _who(), arguments.reason.strip())
+    promote(build.store, instance, verdict, who(), arguments.reason.strip())
     _say(arguments, f"{where} is in production now")
     return 0
 
@@ -230,12 +220,3 @@ def _tell(arguments: argparse.Namespace, instance: Instance, verdict: Verdict) -
 def _say(arguments: argparse.Namespace, line: str) -> None:
     """Print a line where people read."""
     print(line, file=sys.stderr if arguments.json else sys.stdout)
-
-
-def _who() -> str:
-    """Return who runs this."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"

@@ -1,14 +1,30 @@
-"""From the text of an environment variable to its value; ValueError tells what was expected."""
+"""From the text of a variable or an option to its value; ValueError tells what was expected."""
 
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from cbngtrain.image import Image
 
+T = TypeVar("T")
+
 _MOST_DIGITS = 20  # of a number
+
+
+def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Return *parse* for a command line, as argparse wants to be told what was expected."""
+
+    def parsed(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise ArgumentTypeError(f"{text!r} is not {error}") from error
+
+    return parsed
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
@@ -22,6 +38,13 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
         return int(digits)
 
     return parse
+
+
+def some_text(text: str) -> str:
+    """Return *text* without the space around it, of which something is left."""
+    if not (told := text.strip()):
+        raise ValueError("a text")
+    return told
 
 
 def limit(text: str) -> int | None:

@@ -4,6 +4,8 @@ Pins: instances that somebody wants to stay, and why.
     tree/{target}/.pins/{instance}.json     {"why": …, "who": …, "when": …}
 """
 
+import getpass
+import socket
 import time
 from pathlib import Path
 
@@ -44,6 +46,15 @@ def pinned(folder: Path, name: str) -> str | None:
     if not isinstance(told, dict):
         return None
     return ", ".join(str(told[key]) for key in ("why", "who", "when") if told.get(key))
+
+
+def who() -> str:
+    """Return who runs this, as it is kept with what people decide."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -5,13 +5,12 @@ They work on the store's directory, so they run where the file service does.
 """
 
 import argparse
-import getpass
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
-from cbngtrain import pins
+from cbngtrain import parse, pins
 from cbngtrain.audit import NEITHER, Finding, audit
 from cbngtrain.build import Build, Dispatcher
 from cbngtrain.errors import PlanError, SettingsError, StepFailed, StoreError
@@ -175,7 +174,7 @@ def pin(settings: Settings, arguments: argparse.Namespace) -> int:
     """Let an instance stay whatever the rules say."""
     store = store_here(settings, "pin")
     target, name = _named(store, arguments.instance)
-    pins.pin(store.instances, target, name, {"why": arguments.why, "who": getpass.getuser()})
+    pins.pin(store.instances, target, name, {"why": arguments.why, "who": pins.who()})
     print(f"{target}/{name} stays: {arguments.why}")
     return 0
 
@@ -240,5 +239,6 @@ def add_commands(
     for parser, command in ((pinner, pin), (unpinner, unpin)):
         parser.add_argument("instance", metavar="TARGET/TIME", help="or TARGET/production")
         parser.set_defaults(command=on_store(command))
-    pinner.add_argument("--why", required=True, metavar="REASON", help="for who wonders later")
+    pinner.add_argument("--why", type=parse.argument(parse.some_text), required=True,
+                        metavar="REASON", help="for who wonders later")  # fmt: skip
     return auditor

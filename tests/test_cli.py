@@ -132,12 +132,13 @@ def test_latest_never_goes_back(built: Site):
     assert str(latest.readlink()) == "2025-08-01 18:36:31"
 
 
-def test_instance_name_must_be_a_time(site: Site):
+@pytest.mark.parametrize("name", ["../../etc", "2026-02-31 00:00:00", "2026-2-3 1:02:03"])
+def test_instance_name_must_be_a_time(site: Site, name: str):
     """What is no time cannot name an instance, and nothing starts."""
-    ended = one(site, "--instance-name", "../../etc")
+    ended = one(site, "--instance-name", name)
 
     assert ended.status == 3
-    assert "'../../etc' is no YYYY-mm-dd HH:MM:SS" in ended.out
+    assert f"{name!r} is no YYYY-mm-dd HH:MM:SS" in ended.out
 
 
 @pytest.mark.parametrize("name", ["../up", "latest", "a//b", ".hidden", "new\nline", "x" * 201])
@@ -252,8 +253,9 @@ def test_get_leaves_a_device_what_it_is(built: Site):
             ("run-edit-set", "--target-name", "a", "--download-training", "x"),
             "argument --download-training: 'x' is not a URL that begins with file:, or http",
         ),
+        (("run-edit-sets", "-n", "-1"), "-n/--process: '-1' is not a whole number from 1 to 1000"),
     ],
-    ids=["no command", "command", "argument", "choice", "URL"],
+    ids=["no command", "command", "argument", "choice", "URL", "processes"],
 )
 def test_wrong_command_line_is_one_line_and_status_3(site: Site, words: tuple[str, ...], told: str):
     """What cannot be understood says what may be meant, and where to read more."""

@@ -67,3 +67,14 @@ def test_unknown_names_are_refused(arguments: list[str]):
     """A target is a name only where tasks are run."""
     with pytest.raises(PlanError, match=f"{re.escape(repr(arguments[-1]))} is no task"):
         refuse_unknown(arguments, TASKS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-n", "-3"], ["-n-3"], ["-cn", "-1"], ["run", "--process=-2", "ann:alpha"]],
+    ids=" ".join,
+)
+def test_negative_number_of_processes_is_refused(arguments: list[str]):
+    """With it doit would run no step at all, and say that all was well."""
+    with pytest.raises(PlanError, match="would run no step; -n takes how many run at once"):
+        refuse_unknown(arguments, TASKS)

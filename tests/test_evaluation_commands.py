@@ -132,8 +132,8 @@ def test_own_seed_is_that_of_the_built_network(built: Site):
     ("arguments", "told"),
     [
         (("nothing",), "there is no edit set 'nothing'"),
-        (("alpha", "--seeds", "0"), "is not a number from 1 to 100"),
-        (("alpha", "--seeds", "x"), "is not a number from 1 to 100"),
+        (("alpha", "--seeds", "0"), "is not a whole number from 1 to 100"),
+        (("alpha", "--seeds", "x"), "is not a whole number from 1 to 100"),
     ],
 )
 def test_spread_says_what_is_wrong(built: Site, arguments: tuple[str], told: str):

@@ -97,6 +97,22 @@ def test_pin_wants_an_instance(trainer, built: Site, name: str):
     assert len(ended.lines) == 1
 
 
+def test_pin_wants_a_reason(built: Site):
+    """One of spaces is none."""
+    ended = built.run("cbng-trainer", "pin", "Alpha/latest", "--why", " ")
+    assert (ended.status, len(ended.lines)) == (3, 1), ended
+    assert "--why: ' ' is not a text" in ended.out
+
+
+def test_who_has_no_name_may_pin(trainer, built: Site, monkeypatch: pytest.MonkeyPatch):
+    """A container's user may be a number alone."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2_000_000_000)
+    ended = trainer(built, "pin", "Alpha/latest", "--why", "x")
+    assert ended.status == 0, ended
+
+
 def test_verify_finds_and_repairs(trainer, built: Site):
     """A rotten blob and the record that names it are told, forgotten, and made anew."""
     assert trainer(built, "verify").lines[0].startswith("All is well: ")
