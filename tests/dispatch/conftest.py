@@ -1,5 +1,5 @@
 """
-What the tests of dispatching begin with: a pod's bash, a fake cluster, or a real one.
+What the tests of dispatching begin with: a pod's bash, jobs, a fake cluster, or a real one.
 
 In both clusters there is one step, whose command is its input.
 """
@@ -40,10 +40,14 @@ from cbngtrain.step import (
     fingerprint,
 )
 from cbngtrain.store import DirectoryStore, Store
+from cbngtrain.toolforge_api import ToolforgeApi
 from tests.conftest import wait_until
 from tests.dispatch.fake_cluster import FakeCluster, Json
-from tests.dispatch.places import Pod
+from tests.dispatch.jobs_standin import TOOL, JobsStandin, jobs_standin
+from tests.dispatch.places import WELL, Pod
 from tests.dispatch.real import SNIPPET, Real, Releases, real_cluster
+from tests.dispatch.trainer import Trainer
+from tests.web.conftest import TOKEN as STORE_TOKEN
 from tests.web.conftest import Running, serving
 
 TOKEN = "test-write-token"  # what the test cluster's secret holds
@@ -180,6 +184,21 @@ def pod(tmp_path: Path, service: Running) -> Pod:
     for folder in ("cas", "ac"):
         shutil.rmtree(service.root / folder, ignore_errors=True)
     return Pod(tmp_path, service)
+
+
+@pytest.fixture
+def standin(pod: Pod, tmp_path: Path) -> Iterator[JobsStandin]:
+    """Toolforge; its jobs have a core in their workspace that has nothing to complain about."""
+    pod.program("cluebotng", WELL)
+    with jobs_standin(tmp_path, pod.workspace, FILE_API_KEY=STORE_TOKEN) as standin:
+        yield standin
+
+
+@pytest.fixture
+def trainer(pod: Pod, standin: JobsStandin) -> Iterator[Trainer]:
+    """A coordinator."""
+    with ToolforgeApi(standin.url, TOOL, None, sleep=lambda _: None) as api:
+        yield Trainer(pod, standin, api)
 
 
 @pytest.fixture

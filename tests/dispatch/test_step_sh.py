@@ -9,12 +9,7 @@ import pytest
 from cbngtrain.canonical import artifact_of
 from cbngtrain.dispatch.script import Place, script
 from cbngtrain.recipes import MODELS, REFERENCE_IN_IMAGE
-from cbngtrain.step import (
-    Made,
-    Recipe,
-    Step,
-    fingerprint,
-)
+from cbngtrain.step import Made, Recipe, Step, fingerprint
 from tests.dispatch.places import (
     CHAIN,
     PATH,

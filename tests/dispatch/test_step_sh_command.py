@@ -5,18 +5,9 @@ import signal
 import pytest
 
 from cbngtrain.recipes import RECIPES
-from cbngtrain.step import (
-    Leaf,
-    Recipe,
-)
+from cbngtrain.step import Leaf, Recipe
 from tests.conftest import processes_in, wait_until
-from tests.dispatch.places import (
-    STEP,
-    WELL,
-    Pod,
-    failed,
-    step_of,
-)
+from tests.dispatch.places import STEP, WELL, Pod, failed, step_of
 
 pytestmark = pytest.mark.slow  # each runs a step to its end
 

@@ -13,15 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dispatch.places import (
-    ENGINE,
-    STEP,
-    WELL,
-    Pod,
-    failed,
-    recipe,
-    step_of,
-)
+from tests.dispatch.places import ENGINE, STEP, WELL, Pod, failed, recipe, step_of
 from tests.toolforge_standin import make_certificates
 
 pytestmark = pytest.mark.slow  # each runs a step to its end

@@ -6,13 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import wait_until
-from tests.dispatch.places import (
-    PATH,
-    STEP,
-    WELL,
-    Pod,
-    failed,
-)
+from tests.dispatch.places import PATH, STEP, WELL, Pod, failed
 from tests.web.conftest import serving
 
 pytestmark = pytest.mark.slow  # each runs a step to its end
