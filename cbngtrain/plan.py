@@ -275,9 +275,11 @@ def _storable(edit_sets: Iterable[EditSet]) -> tuple[EditSet, ...]:
 def _with_slugs(edit_sets: Sequence[EditSet]) -> tuple[EditSet, ...]:
     """Return the edit sets with slugs, a hash suffix where two would be equal."""
     plain = [_slug(edit_set.name) for edit_set in edit_sets]
+    hashed = [_hashed(slug, edit_set) for slug, edit_set in zip(plain, edit_sets, strict=True)]
+    taken = {own for own, slug in zip(hashed, plain, strict=True) if plain.count(slug) > 1}
     return tuple(
-        replace(edit_set, slug=slug if plain.count(slug) == 1 and slug else _hashed(slug, edit_set))
-        for edit_set, slug in zip(edit_sets, plain, strict=True)
+        replace(each, slug=slug if slug and plain.count(slug) == 1 and slug not in taken else own)
+        for each, slug, own in zip(edit_sets, plain, hashed, strict=True)
     )
 
 
