@@ -61,8 +61,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return read_json(path) if _is_listed(path) and path.exists() else None
-    except ValueError:
-        log.warning("%s: is no JSON; it is made anew", path)
+    except (ValueError, RecursionError):
+        log.warning("%s: is no JSON, and counts as not there", path)
         return None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error

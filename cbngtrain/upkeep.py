@@ -127,7 +127,8 @@ def verify_store(settings: Settings, arguments: argparse.Namespace) -> int:
 def _verified(found: Verified) -> Iterable[str]:
     """Yield a line for each damage, and one in all."""
     for damage in found.damages:
-        done = "; forgotten, the next build makes it anew" if damage.is_repaired else ""
+        anew = ", the next build makes it anew" if damage.kind in {"blob", "record"} else ""
+        done = f"; forgotten{anew}" if damage.is_repaired else ""
         yield f"DAMAGED {damage.kind} {damage.name}: {damage.problem}{done}"
     read = (
         f"{found.blobs} blobs ({_megabytes(found.size)}), {found.records} records, "
@@ -138,8 +139,8 @@ def _verified(found: Verified) -> Iterable[str]:
         return
     left = sum(not damage.is_repaired for damage in found.damages)
     yield f"Read {read}: {len(found.damages)} damaged, of which {left} still are."
-    if any(d.kind in {"blob", "record"} and not d.is_repaired for d in found.damages):
-        yield "`cbng-trainer verify --repair` forgets blobs and records; the next build makes them."
+    if any(d.kind not in {"instance", "alias"} and not d.is_repaired for d in found.damages):
+        yield "`cbng-trainer verify --repair` forgets what is damaged, to be made anew."
 
 
 # Audit -----------------------------------------------------------------------------------------

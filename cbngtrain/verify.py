@@ -2,6 +2,7 @@
 Reading a whole store: blobs that have rotted, records that do not count, instances with holes.
 
 A rotten blob and a record that does not count can be forgotten: the next build makes them anew.
+So can a head or a build's summary that cannot be read.
 """
 
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cbngtrain.canonical import digest_of
-from cbngtrain.disk import part_in
+from cbngtrain.disk import part_in, read_json
 from cbngtrain.inventory import ALIASES, inventory
 from cbngtrain.retention import Inventory
 from cbngtrain.step import Digest, Fingerprint
@@ -25,10 +26,10 @@ class Damage:
     Something that is not as it should be.
 
     Attributes:
-        kind: ``blob``, ``record``, ``instance`` or ``alias``.
+        kind: ``blob``, ``record``, ``head``, ``summary``, ``instance`` or ``alias``.
         name: Its digest, fingerprint, title or path.
         problem: What is wrong.
-        is_repaired: Whether it was forgotten, so that the next build makes it anew.
+        is_repaired: Whether it was forgotten.
     """
 
     kind: str
@@ -69,6 +70,10 @@ def verify(store: DirectoryStore, *, repair: bool) -> Verified:
         if repair:
             store.forget(key)
         damages.append(Damage("record", key, problem, repair))
+    for kind, path in _malformed(store, found):
+        if repair:
+            path.unlink(missing_ok=True)
+        damages.append(Damage(kind, path.stem, "is malformed", repair))
     damages += _holes(store, found, sizes)
     size = sum(stored.size for stored in found.blobs.values())
     return Verified(len(found.blobs), size, len(found.records), len(found.folders), tuple(damages))
@@ -126,15 +131,27 @@ def _bad_records(found: Inventory, sizes: dict[Digest, int]) -> Iterator[tuple[F
                 yield key, f"dangles: its log {record.log:.12} is not here"
 
 
+def _malformed(store: DirectoryStore, found: Inventory) -> Iterator[tuple[str, Path]]:
+    """Yield every head and every build's summary that is no JSON object, and its kind."""
+    heads = [store.root / "heads" / f"{slug}.json" for slug in found.heads]
+    builds = [store.root / "builds" / f"{build}.json" for build in found.builds]
+    for kind, paths in (("head", heads), ("summary", builds)):
+        for path in paths:
+            if path.exists() and not isinstance(read_json(path), dict):
+                yield kind, path
+
+
 def _holes(store: DirectoryStore, found: Inventory, sizes: dict[Digest, int]) -> Iterator[Damage]:
     """Yield what of the published side leads nowhere: only a build, or a person, can mend that."""
+    tree = store.root / "tree"
     for folder in found.folders:
         files = folder.instance.files if folder.instance else {}
         lost = sorted(path for path, digest in files.items() if digest not in sizes)
         lost += sorted(digest[:12] for digest in folder.links - set(files.values()) - set(sizes))
         if lost:
             yield Damage("instance", folder.title, f"is not whole: {', '.join(lost)}")
-    tree = store.root / "tree"
+        if folder.instance is None and (tree / folder.title / "instance.json").exists():
+            yield Damage("instance", folder.title, "is not whole: its instance.json is malformed")
     for folder_path in {tree / folder.target for folder in found.folders}:
         for alias in ALIASES:
             link = folder_path / alias

@@ -152,6 +152,26 @@ def test_verify_finds_what_else_is_wrong(trainer, built: Site):
     assert "DAMAGED alias Beta/production: leads to '2020-01-01 00:00:00'" in told
 
 
+def test_verify_finds_what_is_malformed(trainer, built: Site):
+    """A head and a summary that are none can be forgotten; what an instance was cannot."""
+    store = store_of(built)
+    latest, before = store.latest("Beta"), len(list((store.root / "builds").iterdir()))
+    assert latest
+    (store.root / "heads" / "alpha.json").write_text("{", encoding="utf-8")
+    (store.root / "builds" / "x.json").write_text("[1]", encoding="utf-8")
+    spoil(store.root / "tree" / "Beta" / latest.name / "instance.json", b"{}")
+
+    told = trainer(built, "verify")
+    assert told.status == 13, told
+    assert "DAMAGED head alpha: is malformed\n" in told.out
+    assert "DAMAGED summary x: is malformed\n" in told.out
+    assert f"DAMAGED instance Beta/{latest.name}: is not whole: its instance.json" in told.out
+    assert trainer(built, "verify", "--repair").status == 13
+    left = json.loads(trainer(built, "verify", "--json").out)
+    assert [damage["kind"] for damage in left["damages"]] == ["instance"]
+    assert len(list((store.root / "builds").iterdir())) == before
+
+
 class Healing(DirectoryStore):
     """A store in which somebody stores a blob anew after it was read, before it is taken out."""
 
