@@ -35,7 +35,7 @@ INSTANCE = re.compile(
 """What an instance is named by: a UTC time."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_RESERVED = frozenset({"cas", "ac", "_", "latest", "production", "instance.json", ""})
+_RESERVED = frozenset({"cas", "ac", "_", "latest", "production", "instance.json"})
 _LONGEST = 200  # bytes of a part of a name; file systems allow 255
 _DEEPEST = 10  # parts of an edit set's name
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line, paragraph

@@ -326,10 +326,10 @@ def test_names_that_can_be_targets(name: str):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("", "meaning of its own"),
-        ("a//b", "meaning of its own"),
-        ("/a", "meaning of its own"),
-        ("a/", "meaning of its own"),
+        ("", "'' is empty"),
+        ("a//b", "'' is empty"),
+        ("/a", "'' is empty"),
+        ("a/", "'' is empty"),
         ("cas", "'cas' has a meaning of its own"),
         ("ac", "meaning of its own"),
         ("_", "meaning of its own"),

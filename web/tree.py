@@ -172,7 +172,7 @@ class Tree:
             )
         link = self.folder(at)
         if not is_within(link.parent, self._root):
-            raise InstanceConflict(f"{at.path} leads out of the store")
+            raise InstanceConflict(f"{at.path} is below a file, or leads out of the store")
         goal = os.path.relpath(self._store.path(digest), link.parent)
         try:
             with told(f"{at.path:.80} cannot be stored", FileExistsError, NotADirectoryError):
