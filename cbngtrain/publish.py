@@ -3,8 +3,12 @@ Instances and heads: what a complete build of an edit set leaves for others to f
 
 An instance takes the records that stand. It is published when what it means differs from the
 latest, when the latest is not whole, or when a name was asked for; nothing changed, no instance.
+Where a clock was wrong and the latest is of a time to come, what is newer is named after it: else
+it would be the latest until then, and each build would publish again.
 """
 
+import logging
+import re
 import time
 from calendar import timegm
 from collections.abc import Iterator, Mapping
@@ -18,6 +22,8 @@ from cbngtrain.plan import EditSet
 from cbngtrain.promote import promote, verdict_on
 from cbngtrain.step import Artifact, Digest, Fingerprint, Record, Source, Step, fingerprint
 from cbngtrain.store import Instance
+
+log = logging.getLogger(__name__)
 
 _TIME = "%Y-%m-%d %H:%M:%S"  # UTC
 
@@ -172,16 +178,25 @@ def publish(build: Build, edit_set: EditSet) -> dict[str, str]:
     if latest and is_same and not build.has_asked_name:
         return {"did": "unchanged", "why": f"{edit_set.name}/{latest.name}"}
     name = build.instance
+    if latest and latest.name > time.strftime(_TIME, time.gmtime()) and not build.has_asked_name:
+        name = _after(latest.name)
+        log.warning("%s/%s is of a time to come; its next is %s", edit_set.name, latest.name, name)
     while True:
         try:
             build.store.publish(_instance(found, name))
         except InstanceConflict:
             if build.has_asked_name:
                 raise
-            name = time.strftime(_TIME, time.gmtime(timegm(time.strptime(name, _TIME)) + 1))
+            name = _after(name)
         else:
             told = _promoted(build, edit_set, name) if build.promotes else ""
             return {"did": "published", "why": f"{edit_set.name}/{name}{told}"}
+
+
+def _after(name: str) -> str:
+    """Return the second after *name*, which need not be a day that there is."""
+    told = [int(number) for number in re.findall("[0-9]+", name)]
+    return time.strftime(_TIME, time.gmtime(timegm((*told,)) + 1))
 
 
 def _promoted(build: Build, edit_set: EditSet, name: str) -> str:
