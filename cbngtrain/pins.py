@@ -9,7 +9,7 @@ import socket
 import time
 from pathlib import Path
 
-from cbngtrain.disk import read_json, replace_file
+from cbngtrain.disk import read_json, replace_file, told
 from cbngtrain.errors import PlanError
 from cbngtrain.instances import Instances
 from cbngtrain.step import canonical_json
@@ -26,7 +26,8 @@ def pin(instances: Instances, target: str, name: str, about: dict[str, str]) -> 
     """
     path = _path(instances.folder(target), name)
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    replace_file(path, canonical_json({**about, "when": when}))
+    with told(f"{target}/{name} cannot be pinned"):
+        replace_file(path, canonical_json({**about, "when": when}))
     if not (instances.folder(target) / name).is_dir():  # pruning looks for pins after it has moved
         path.unlink(missing_ok=True)
         raise PlanError(f"there is no instance {target}/{name}")
@@ -35,17 +36,18 @@ def pin(instances: Instances, target: str, name: str, about: dict[str, str]) -> 
 def unpin(instances: Instances, target: str, name: str) -> None:
     """Let an instance go when no rule keeps it. Raises PlanError where it is not pinned."""
     try:
-        _path(instances.folder(target), name).unlink()
+        with told(f"{target}/{name} cannot be unpinned"):
+            _path(instances.folder(target), name).unlink()
     except FileNotFoundError as error:
         raise PlanError(f"{target}/{name} is not pinned") from error
 
 
 def pinned(folder: Path, name: str) -> str | None:
     """Return why the instance *name* in an edit set's *folder* is pinned, or None."""
-    told = read_json(_path(folder, name))
-    if not isinstance(told, dict):
+    about = read_json(_path(folder, name))
+    if not isinstance(about, dict):
         return None
-    return ", ".join(str(told[key]) for key in ("why", "who", "when") if told.get(key))
+    return ", ".join(str(about[key]) for key in ("why", "who", "when") if about.get(key))
 
 
 def who() -> str:

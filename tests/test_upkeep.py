@@ -104,6 +104,15 @@ def test_pin_wants_a_reason(built: Site):
     assert "--why: ' ' is not a text" in ended.out
 
 
+@pytest.mark.parametrize("words", [("pin", "--why", "x"), ("unpin",)])
+def test_pin_that_the_store_refuses(trainer, built: Site, words: tuple[str, ...]):
+    """It is the store that failed, and the line says where."""
+    (built.base / "store" / "tree" / "Alpha" / ".pins").symlink_to("/proc/version")
+    ended = trainer(built, words[0], "Alpha/latest", *words[1:])
+    assert (ended.status, len(ended.lines)) == (13, 1), ended
+    assert "pinned: " in ended.out
+
+
 def test_who_has_no_name_may_pin(trainer, built: Site, monkeypatch: pytest.MonkeyPatch):
     """A container's user may be a number alone."""
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
