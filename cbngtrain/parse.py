@@ -155,15 +155,28 @@ def file(text: str) -> Path | None:
 def http_url(text: str) -> str:
     """Return a URL of a scheme that the store's client speaks, without a slash at its end."""
     if text and not _is_on_the_web(text):
-        raise ValueError("a URL that begins with http:// or https:// and a host")
+        raise ValueError(f"a URL that begins with {_ON_THE_WEB}")
     return text.rstrip("/")
 
 
+def has_password(text: str) -> bool:
+    """Return whether *text* is a URL that says who asks, perhaps with a password."""
+    return re.search("://[^/?#]*@", text) is not None
+
+
+_ON_THE_WEB = "http:// or https:// and a host, without a password"
+
+
 def _is_on_the_web(text: str) -> bool:
-    """Return whether *text* is a URL of http or https, with a host and perhaps a port."""
+    """
+    Return whether *text* is a URL of http or https, with a host and perhaps a port.
+
+    URLs are logged, shown on pages and written on command lines: one with a password is none.
+    """
     try:
         parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_web = parts.scheme in {"http", "https"} and not has_password(text)
+        return is_web and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is none, brackets without an address
         return False
 
@@ -188,5 +201,5 @@ def tokens(text: str) -> str:
 def review_url(text: str) -> str:
     """Return a URL of a scheme that the review client speaks."""
     if not text.startswith("file:") and not _is_on_the_web(text):
-        raise ValueError("a URL that begins with file:, or http:// or https:// and a host")
+        raise ValueError(f"a URL that begins with file:, or {_ON_THE_WEB}")
     return text

@@ -390,7 +390,8 @@ class Settings:
             try:
                 values[attribute] = variable.parse(text)
             except ValueError as error:
-                told = "" if variable.is_secret else f"={text!r}"
+                is_secret = variable.is_secret or parse.has_password(text)
+                told = "" if is_secret else f"={text!r}"
                 problems.append(f"{variable.name}{told} is not {error}")
         if not problems and values["dispatch"] != "local":
             problems = _lacking_elsewhere(values)

@@ -314,6 +314,15 @@ def test_token_is_never_shown():
     )
 
 
+@pytest.mark.parametrize("name", ["CBNG_REVIEW_URL", "CBNG_STORE_URL", "CBNG_CORE_RELEASES_URL"])
+def test_password_in_a_url_is_refused_and_not_shown(name: str):
+    """URLs are logged, published and written on command lines."""
+    told = refusal(**{name: f"https://bot:{SECRET}@service.example/"})
+
+    assert told.startswith(f"{name} is not a URL that begins with ")
+    assert told.endswith("and a host, without a password")
+
+
 @pytest.mark.parametrize(
     "name",
     ["FILE_API_KEY", "HOMEBREW_GITHUB_API_TOKEN", "LANGCHAIN_API_KEY", "PATH_TO_TOKEN",
