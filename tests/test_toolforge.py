@@ -406,6 +406,12 @@ class TestEntrypoint:
         assert self.config({**env, "K8S_CLIENT_KEY": ""}) == {"mine": True}
         assert stat.S_IMODE((home / "config").stat().st_mode) != 0
 
+    def test_user_without_a_home(self, env: dict[str, str]):
+        """Where no home directory is known there is none with a kubeconfig in it."""
+        del env["HOME"]
+
+        assert self.config(env)["users"]
+
     def test_without_cluster_no_key_goes_further(self, env: dict[str, str]):
         """The file service needs no cluster and sees no key."""
         ended = self.run(env, "env", cluster=False)
