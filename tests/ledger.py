@@ -71,6 +71,12 @@ class Edit:
 Edits = frozenset[Edit]
 
 
+def edits_about(first: int, number: int, word: str) -> Edits:
+    """So many edits, every third vandalism."""
+    texts = (f"the {word} {'abcdefgh'[i % 8] * 3} runs" + " x" * i for i in range(number))
+    return frozenset(Edit(first + i, text, i % 3 == 0) for i, text in enumerate(texts))
+
+
 @dataclass(frozen=True)
 class World:
     """

@@ -9,161 +9,33 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 import requests
 
-from tests.conftest import ROOT, Ended, Site, kill_hard, processes_in, wait_until
+from tests.conftest import Site, kill_hard, processes_in, wait_until
 from tests.dispatch.jobs_standin import JobsStandin, jobs_standin
 from tests.dispatch.places import ENGINE
-from tests.ledger import RIVALS, Edit, Ledger, World
-from tests.review_standin import Review, review_service
+from tests.ledger import RIVALS, Edit
+from tests.review_standin import review_service
 from tests.step_outputs import NETWORK, TOTALS, write_bayes_db
-from tests.web.conftest import TOKEN, Running, serving
+from tests.web.conftest import TOKEN, serving
+from tests.week import START, Week, with_training
 
 pytestmark = pytest.mark.slow
 
+EARLIER = START.edits["Alpha"][0]
 LATER = frozenset(
     Edit(120 + i, f"a later edit number {i} of the {word}", i % 2 == 0)
     for i, word in enumerate(["stream", "brook", "creek", "pond"])
 )
-
-
-def edits(first: int, number: int, word: str) -> frozenset[Edit]:
-    """So many edits, every third vandalism."""
-    texts = (f"the {word} {'abcdefgh'[i % 8] * 3} runs" + " x" * i for i in range(number))
-    return frozenset(Edit(first + i, text, i % 3 == 0) for i, text in enumerate(texts))
-
-
-START = World(
-    {
-        "Alpha": (edits(100, 12, "river"), edits(200, 8, "river")),
-        "Beta": (edits(300, 12, "mountain"), edits(400, 8, "mountain")),
-        "Gamma/50": (edits(500, 9, "lake"), edits(600, 6, "lake")),
-    }
-)
-
-
-def with_training(world: World, name: str, training: frozenset[Edit]) -> World:
-    """The world with other training edits in one edit set."""
-    return replace(world, edits={**world.edits, name: (training, world.edits[name][1])})
-
-
-@dataclass
-class Week:
-    """
-    The services, the coordinator, and what has to come of them.
-
-    Attributes:
-        world: As it is today.
-        ledger: What has to be built.
-        published: Edit set → what each of its instances means, oldest first.
-        settings: Of the coordinator, besides those that it always has.
-    """
-
-    site: Site
-    review: Review
-    stack: ExitStack
-    service: Running
-    world: World = START
-    ledger: Ledger = field(default_factory=Ledger)
-    published: dict[str, list[tuple[tuple[str, object], ...]]] = field(default_factory=dict)
-    settings: dict[str, str] = field(default_factory=dict)
-
-    def change(self, world: World) -> None:
-        """Have another world from now on."""
-        self.world = world
-        self.review.holds(world.edits)
-        (self.site.core / "conf" / "cluebotng.conf").write_text(f"chains: {{}};\n# {world.conf}\n")
-        program = self.site.core / "create_ann"
-        program.write_text(
-            program.read_text().partition("\n# program")[0] + f"\n# program {world.program}\n"
-        )
-        self.site.forget_calls()
-
-    def coordinator(self) -> "subprocess.Popen[str]":
-        """Start a day's build, as the scheduled job does, in a directory of its own."""
-        env = self.site.env(
-            CBNG_REVIEW_URL=self.review.url,
-            CBNG_STORE_URL=self.service.url,
-            FILE_API_KEY=TOKEN,
-            **{"CBNG_DISPATCH": "local", **self.settings},
-        )
-        return subprocess.Popen(
-            [ROOT / "toolforge" / "entrypoint", "--cluster", sys.executable, "-m", "doit"],
-            env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-
-    def day(self) -> Ended:
-        """Build to the end."""
-        with self.coordinator() as process:
-            out, _ = process.communicate(timeout=120)
-        return Ended(process.returncode, out)
-
-    def good_day(self) -> list[str]:
-        """Build to a good end, which calls for exactly what has to be built; return the calls."""
-        wanted = self.ledger.build(self.world)
-        ended = self.day()
-        assert ended.status == 0, ended
-        assert sorted(self.site.own_calls) == sorted(wanted), ended
-        self.enter_published()
-        return wanted
-
-    def enter_published(self) -> None:
-        """Expect an instance of every edit set that means something new."""
-        for name in self.world.edits:
-            meaning, known = self.ledger.meaning(name), self.published.setdefault(name, [])
-            if known[-1:] != [meaning]:
-                known.append(meaning)
-
-    def staying(self, name: str, instances: list[str]) -> list[str]:
-        """Which of an edit set's instances stay: the last, and the last with another network."""
-        networks = [dict(meaning)["network"] for meaning in self.published[name]]
-        *before, last = zip(instances, networks, strict=True)
-        others = [instance for instance, network in before if network != last[1]]
-        return [*others[-1:], last[0]]
-
-    def prune(self) -> Ended:
-        """Prune as the scheduled job does, by the hardest rules."""
-        rules = {"CBNG_KEEP_INSTANCES": "1", "CBNG_KEEP_MONTHS": "0", "CBNG_KEEP_BUILDS": "1",
-                 "CBNG_PRUNE_GRACE": "86400", "CBNG_STORE": str(self.service.root)}  # fmt: skip
-        entrypoint = str(ROOT / "toolforge" / "entrypoint")
-        command = [entrypoint, sys.executable, "-m", "cbngtrain.cli", "prune"]
-        ended = subprocess.run(
-            command, check=False, env=self.site.env(**rules),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
-        )  # fmt: skip
-        return Ended(ended.returncode, ended.stdout)
-
-    def restart(self) -> None:
-        """Kill the file service and start it again at the same port."""
-        port = self.service.port
-        self.stack.pop_all().close()
-        self.service = self.stack.enter_context(serving(self.service.root, port=port))
-
-    def ask(self, path: str) -> Any:
-        """What the file service answers, as JSON."""
-        answer = requests.get(
-            f"{self.service.url}/{path}", headers={"Accept": "application/json"}, timeout=10
-        )
-        answer.raise_for_status()
-        return answer.json()
-
-    @property
-    def instances(self) -> dict[str, list[str]]:
-        """Edit set → its instances, oldest first."""
-        found = {name: self.ask(f"{quote(name)}/")["instances"] for name in self.world.edits}
-        return {name: sorted(row["name"] for row in rows) for name, rows in found.items()}
 
 
 @pytest.fixture
@@ -242,31 +114,37 @@ def age(root: Path, seconds: float) -> None:
         os.utime(path, (then, then), follow_symlinks=False)
 
 
-def test_a_week_of_scheduled_builds(week: Week):
-    """
-    What is built is exactly what has to be built, whatever happens on the way.
+def check_published(week: Week) -> None:
+    """Every edit set has as many instances as it has meant something new, and all are whole."""
+    built = {name: len(instances) for name, instances in week.instances.items()}
+    assert built == {name: len(meanings) for name, meanings in week.published.items()}
+    check_whole(week)
+    check_disk(week.service.root)
 
-    Edits arrive, are reviewed and vanish; the review service is down, the file service restarts,
-    the coordinator is killed, the core changes and changes back. At the end every instance is
-    whole, there are exactly as many as there should be, and the disk holds no scrap.
-    """
-    # Monday: everything is built, once.
+
+def all_is_built(week: Week) -> None:
+    """Everything is built, once."""
     assert len(week.good_day()) == 18
 
-    # Tuesday: edits arrive at Alpha, and nobody has reviewed them yet: nothing changes.
-    training = week.world.edits["Alpha"][0]
+
+def edits_arrive_that_nobody_has_reviewed(week: Week) -> None:
+    """Alpha gets more edits to be trained on, without a verdict: nothing changes."""
     unreviewed = frozenset(replace(each, vandalism=None) for each in LATER)
-    week.change(with_training(week.world, "Alpha", training | unreviewed))
+    week.change(with_training(week.world, "Alpha", EARLIER | unreviewed))
     assert week.good_day() == []
 
-    # Wednesday: they are reviewed, but the review service is down in the evening.
-    week.change(with_training(week.world, "Alpha", training | LATER))
+
+def they_are_reviewed_but_the_review_service_is_down(week: Week) -> None:
+    """There is something to build, and nobody to hear of it from."""
+    week.change(with_training(week.world, "Alpha", EARLIER | LATER))
     week.review.is_down = True
     ended = week.day()
     assert (ended.status, week.site.own_calls) == (3, []), ended
     week.review.is_down = False
 
-    # Thursday: it is back, and the file service is restarted in the middle of the build.
+
+def the_file_service_is_restarted_in_the_middle_of_the_build(week: Week) -> None:
+    """The review service is back; what it tells of is built once all the same."""
     wanted = week.ledger.build(week.world)
     week.site.behave(ann_train={"sleep": 2})
     with week.coordinator() as process:
@@ -278,7 +156,9 @@ def test_a_week_of_scheduled_builds(week: Week):
     assert sorted(week.site.own_calls) == sorted(wanted) != []
     week.enter_published()
 
-    # Friday: Beta's edits are reclassified, and the coordinator is killed on the way.
+
+def edits_are_reclassified_and_the_coordinator_is_killed_on_the_way(week: Week) -> None:
+    """Beta is trained anew, up to the network."""
     reviewed_again = frozenset(
         replace(each, vandalism=not each.vandalism) for each in week.world.edits["Beta"][0]
     )
@@ -293,27 +173,48 @@ def test_a_week_of_scheduled_builds(week: Week):
     assert week.site.own_calls == wanted
     week.site.forget_calls()
 
-    # Saturday: the next one goes on where it was killed, and trains nothing twice.
+
+def the_next_goes_on_where_it_was_killed(week: Week) -> None:
+    """It trains nothing twice."""
     assert week.good_day() == ["create_ann", "trial_run"]
 
-    # Sunday: the core is another one, so all is built again.
+
+def the_core_is_another(week: Week) -> None:
+    """All is built again."""
     week.change(replace(week.world, program="new"))
     assert len(week.good_day()) == 18
 
-    # Monday: it was no better. With the old one, and without the later edits, all is known.
-    week.change(replace(with_training(week.world, "Alpha", training), program=""))
+
+def core_and_edits_are_what_they_were(week: Week) -> None:
+    """The new core was no better: with the old one, and without the later edits, all is known."""
+    week.change(replace(with_training(week.world, "Alpha", EARLIER), program=""))
     assert week.good_day() == []
 
-    # Tuesday: nothing to do.
+
+def nothing_is_left_to_do(week: Week) -> None:
+    """A day on which nothing has changed."""
     ended = week.day()
     assert (ended.status, week.site.own_calls) == (0, []), ended
 
-    built = {name: len(instances) for name, instances in week.instances.items()}
-    assert built == {name: len(meanings) for name, meanings in week.published.items()}
-    check_whole(week)
-    check_disk(week.service.root)
 
-    # Saturday: the store is kept small.
+def test_a_week_of_scheduled_builds(week: Week):
+    """
+    What is built is exactly what has to be built, whatever happens on the way.
+
+    At the end every instance is whole, there are exactly as many as there should be, and the disk
+    holds no scrap; when the store has been kept small, nothing is missed.
+    """
+    all_is_built(week)  # Monday
+    edits_arrive_that_nobody_has_reviewed(week)  # Tuesday
+    they_are_reviewed_but_the_review_service_is_down(week)  # Wednesday
+    the_file_service_is_restarted_in_the_middle_of_the_build(week)  # Thursday
+    edits_are_reclassified_and_the_coordinator_is_killed_on_the_way(week)  # Friday
+    the_next_goes_on_where_it_was_killed(week)  # Saturday
+    the_core_is_another(week)  # Sunday
+    core_and_edits_are_what_they_were(week)  # Monday
+    nothing_is_left_to_do(week)  # Tuesday
+
+    check_published(week)
     prune_and_miss_nothing(week)
 
 
