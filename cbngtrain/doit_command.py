@@ -53,7 +53,7 @@ def refuse_unknown(arguments: Sequence[str], tasks: Iterable[Mapping[str, Any]])
     Raise PlanError, with what may be meant, where ``doit ARGUMENTS`` names what is none of *tasks*.
 
     doit itself takes a pattern that matches nothing, or a negative number of processes, for a build
-    of nothing, and some of its commands answer an unknown name with a traceback.
+    of nothing, and some of its commands answer an unknown name, or none, with a traceback.
     """
     command = doit_command(arguments)
     if negative := _NEGATIVE.search(" ".join(["", *arguments])):
@@ -61,6 +61,8 @@ def refuse_unknown(arguments: Sequence[str], tasks: Iterable[Mapping[str, Any]])
     named = list(_words(arguments))
     if named[:1] and named[0] in OTHER_COMMANDS | _RUNNERS:
         del named[0]
+    if command == "forget" and not named and not {"-a", "--all"}.intersection(arguments):
+        raise PlanError("`doit forget` wants the names of tasks, or --all")
     known = dict.fromkeys(name for task in tasks for name in _names(task, command))
     for word in named if command != "help" else ():
         is_known = any(fnmatch(name, word) for name in known) if "*" in word else word in known

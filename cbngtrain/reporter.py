@@ -76,7 +76,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc] # doit has no types
 
     def skip_ignore(self, task: Any) -> None:
         """Say that the user had it ignored."""
-        self._say(f"ignored {task.name}, as `doit ignore` was told; `doit forget` ends that")
+        self._say(f"ignored {task.name}, as `doit ignore` was told; `doit forget TASK` ends that")
 
     def add_failure(self, task: Any, fail: Any) -> None:
         """Say why it failed, in one line; what depends on it is told at the end."""

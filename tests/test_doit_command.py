@@ -78,3 +78,10 @@ def test_negative_number_of_processes_is_refused(arguments: list[str]):
     """With it doit would run no step at all, and say that all was well."""
     with pytest.raises(PlanError, match="would run no step; -n takes how many run at once"):
         refuse_unknown(arguments, TASKS)
+
+
+def test_forgetting_wants_to_know_what():
+    """Of none doit makes a traceback, and of --all what it says."""
+    with pytest.raises(PlanError, match="`doit forget` wants the names of tasks, or --all"):
+        refuse_unknown(["forget"], TASKS)
+    refuse_unknown(["forget", "--all"], TASKS)
