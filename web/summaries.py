@@ -5,6 +5,7 @@ What is in one is told in ``cbngtrain/summary.py``; anybody with a token may hav
 nothing in it is relied on. An id begins with the time of its build, so names sort as times do.
 """
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,19 @@ from cbngtrain.summary import failures, is_telling, times_in_a_row
 
 _LOOKED_AT = 50  # newest summaries
 _TEXT = 500  # characters
+_AHEAD = 3600  # seconds by which another machine's clock may be before ours
 
 
 def summaries(folder: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Return the newest builds, newest first: id and summary."""
-    names = sorted((path.name for path in folder.glob("[!.]*.json")), reverse=True)
+    """
+    Return the newest builds, newest first: id and summary.
+
+    Those of a time to come, when a clock was wrong once, are the oldest of all: else nothing newer
+    would be seen until then.
+    """
+    soon = time.strftime("%Y-%m-%dT%H.%M.%S", time.gmtime(time.time() + _AHEAD))
+    listed = [path.name for path in folder.glob("[!.]*.json")]
+    names = sorted(listed, key=lambda name: (name < soon, name), reverse=True)
     read = ((name.removesuffix(".json"), read_json(folder / name)) for name in names[:_LOOKED_AT])
     return [(build, told) for build, told in read if isinstance(told, dict)]
 

@@ -124,6 +124,17 @@ def test_last_build(client, page, publish):
     )
 
 
+def test_summary_of_a_time_to_come(client, publish):
+    """What a build left whose clock was wrong hides nothing that came after it."""
+    publish()
+    put_summary(client, "2999-08-01T00", [{"step": "ann:a", "problem": "exit code 3"}])
+    put_summary(client, "2025-08-02T00", [])
+
+    told = client.simulate_get("/").json
+    assert told["last_build"]["build"] == "2025-08-02T00"
+    assert told["edit_sets"][0]["last_build"]["failed"] == []
+
+
 @pytest.mark.parametrize(
     "summary",
     [{}, {"edit_sets": []}, {"edit_sets": {"Legacy Import": 5}}],
