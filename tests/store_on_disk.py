@@ -1,4 +1,4 @@
-"""What has to be true of a store on disk at any moment."""
+"""A store on disk: what has to be true of it at any moment, and how it rots."""
 
 import hashlib
 import json
@@ -15,3 +15,9 @@ def check_store(root: Path) -> None:
         for name, digest in json.loads(path.read_bytes())["files"].items():
             assert (path.parent / name).resolve().name == digest
             assert (path.parent / name).exists(), (path, name)
+
+
+def spoil(path: Path, content: bytes):
+    """Let the bytes of a blob rot."""
+    path.chmod(0o644)
+    path.write_bytes(content)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,7 @@ from cbngtrain.errors import BlobNotFound, DigestMismatch, InstanceConflict, Sto
 from cbngtrain.http_store import HttpStore
 from cbngtrain.step import Artifact, Digest, Fingerprint, Record, fingerprint_of
 from cbngtrain.store import DirectoryStore, Instance
+from tests.store_on_disk import spoil
 from tests.web.conftest import TOKEN, serving
 
 NOWHERE = Digest("0" * 64)
@@ -75,12 +75,6 @@ def record_of(key, *artifacts, log=None):
     parts = {"command": key}
     made = tuple(Artifact(f"a{i}", d, d, size) for i, (d, size) in enumerate(artifacts))
     return Record(fingerprint_of(parts), made, log, parts, about={"seconds": 1})
-
-
-def spoil(path: Path, content: bytes):
-    """Let the bytes of a blob rot."""
-    path.chmod(0o644)
-    path.write_bytes(content)
 
 
 class TestBlobs:

@@ -11,7 +11,7 @@ from cbngtrain.store import DirectoryStore
 from cbngtrain.verify import verify
 from tests.conftest import Ended, Site, edits
 from tests.prune.conftest import age
-from tests.test_store_contract import spoil
+from tests.store_on_disk import spoil
 
 
 @pytest.fixture

@@ -12,16 +12,13 @@ from typing import Any
 import pytest
 
 from cbngtrain.dispatch import manifest
-from cbngtrain.errors import (
-    DispatchError,
-    StepFailed,
-    StepTimedOut,
-)
+from cbngtrain.errors import DispatchError, StepFailed, StepTimedOut
 from cbngtrain.image import Image
 from cbngtrain.step import fingerprint
 from tests.conftest import wait_until
 from tests.dispatch.conftest import PACE, TOKEN, Scene, text_of
 from tests.dispatch.real import SNIPPET, Real, Releases
+from tests.dispatch.registry_process import running_registry
 from tests.dispatch.test_cluster import Both
 from tests.web.conftest import serving
 
@@ -110,8 +107,6 @@ def test_image_that_does_not_exist(scene: Scene):
     """Told at once, and the pod does not stay."""
     if not (shutil.which("docker-registry") and scene.real.is_ours):
         pytest.skip("needs docker-registry beside the cluster")
-    from tests.dispatch.test_registry import running_registry  # noqa: PLC0415 - only here
-
     with running_registry(scene.path) as address:
         image = Image.parse(f"{address}/nobody/nothing@sha256:{'0' * 64}")
         error = scene.refusal(GOOD, image=image)

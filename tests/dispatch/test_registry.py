@@ -5,11 +5,8 @@ import io
 import json
 import logging
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from cbngtrain.dispatch.registry import LARGEST, Registry, resolved
 from cbngtrain.errors import DispatchError
 from cbngtrain.image import Image
 from cbngtrain.store import DirectoryStore
+from tests.dispatch.registry_process import running_registry
 
 HARBOR = "https://harbor.example"
 CORE = Image.parse("harbor.example/tool/core:latest")
@@ -92,30 +90,6 @@ def real(tmp_path: Path) -> Iterator[str]:
     """The address of a running registry."""
     with running_registry(tmp_path) as address:
         yield address
-
-
-@contextmanager
-def running_registry(tmp_path: Path) -> Iterator[str]:
-    """Run a registry; give its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    (tmp_path / "registry.yml").write_text(
-        f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: '{address}'}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {tmp_path / 'registry'}}}}}\n"
-    )
-    command = ["setpriv", "--pdeathsig", "KILL", "docker-registry", "serve"]
-    with (tmp_path / "registry.log").open("wb") as log:
-        process = subprocess.Popen([*command, tmp_path / "registry.yml"], stdout=log, stderr=log)
-    for _ in range(100):
-        try:
-            requests.get(f"http://{address}/v2/", timeout=5)
-        except requests.RequestException:
-            time.sleep(0.1)
-        else:
-            break
-    yield address
-    process.kill()
-    process.wait()
 
 
 def push(layout: Path, address: str, tag: str) -> None:

@@ -18,8 +18,7 @@ from cbngtrain.evaluation.output import json_text
 from cbngtrain.evaluation.pairs import paired
 from cbngtrain.evaluation.scores import Trial
 from cbngtrain.evaluation.spread import spread
-from tests.evaluation.test_report import DEGENERATE, files
-from tests.evaluation.trials import drawn, trial, validate, written
+from tests.evaluation.trials import DEGENERATE, drawn, files, trial, validate, written
 
 OPTIONS = Options(edit_set="Alpha", instance="2026-01-02 03:04:05", bootstrap=100)
 NAMES = ("now", "before")

@@ -16,8 +16,7 @@ from cbngtrain.evaluation.curves import Mark, Network, marks
 from cbngtrain.evaluation.measures import tally_of
 from cbngtrain.evaluation.plots import BLUE, GREY, PLOTS, VERMILLION, Scene, draw
 from tests.conftest import ROOT
-from tests.evaluation.test_report import DEGENERATE, files
-from tests.evaluation.trials import drawn, trial, trials, written
+from tests.evaluation.trials import DEGENERATE, drawn, files, trial, trials, written
 
 pytestmark = pytest.mark.slow  # half a second for each plot
 

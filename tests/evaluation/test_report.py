@@ -18,20 +18,9 @@ from cbngtrain.evaluation.metrics import metrics
 from cbngtrain.evaluation.options import Options
 from cbngtrain.evaluation.scores import Trial, read_details
 from tests.conftest import ROOT, SHARED, needs_shared
-from tests.evaluation.trials import drawn, trial, validate, written
+from tests.evaluation.trials import DEGENERATE, drawn, files, trial, validate, written
 
 OPTIONS = Options(edit_set="Alpha", instance="2026-01-02 03:04:05", bootstrap=100)
-FEW = "of the trial's edits are"
-
-DEGENERATE = {
-    "no edits": (trial([], []), "the trial has no edits"),
-    "no vandalism": (trial([], [0.1, 0.9]), "the trial has no vandalism"),
-    "no constructive edits": (trial([0.1, 0.9], []), "the trial has no constructive edits"),
-    "one edit": (trial([0.5], []), "the trial has no constructive edits"),
-    "all scores equal": (trial([0.5] * 20, [0.5] * 20), "all scores are equal"),
-    "one edit of each": (trial([0.9], [0.1]), f"only 1 {FEW} vandalism"),
-    "nothing overlaps": (trial([0.9] * 20, [0.1] * 20), "the classes do not overlap"),
-}
 
 
 @pytest.mark.parametrize(("of", "said"), DEGENERATE.values(), ids=DEGENERATE.keys())
@@ -253,11 +242,6 @@ def made(*arguments: str, cwd: Path) -> dict[str, bytes]:
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     return files(out)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """The files in *folder*."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @needs_shared

@@ -11,8 +11,7 @@ from cbngtrain.evaluation.__main__ import main
 from cbngtrain.evaluation.measures import tally_of
 from cbngtrain.evaluation.options import Options
 from cbngtrain.evaluation.spread import spread
-from tests.evaluation.test_report import DEGENERATE, files
-from tests.evaluation.trials import drawn, validate, written
+from tests.evaluation.trials import DEGENERATE, drawn, files, validate, written
 
 OPTIONS = Options(edit_set="Alpha", network="a" * 64, bootstrap=100)
 

@@ -68,3 +68,21 @@ scores = st.binary(min_size=1, max_size=30).map(lambda of: [byte % 21 / 20 for b
 
 trials = st.builds(trial, scores, scores)
 """Trials with edits of both classes."""
+
+FEW = "of the trial's edits are"
+
+DEGENERATE = {
+    "no edits": (trial([], []), "the trial has no edits"),
+    "no vandalism": (trial([], [0.1, 0.9]), "the trial has no vandalism"),
+    "no constructive edits": (trial([0.1, 0.9], []), "the trial has no constructive edits"),
+    "one edit": (trial([0.5], []), "the trial has no constructive edits"),
+    "all scores equal": (trial([0.5] * 20, [0.5] * 20), "all scores are equal"),
+    "one edit of each": (trial([0.9], [0.1]), f"only 1 {FEW} vandalism"),
+    "nothing overlaps": (trial([0.9] * 20, [0.1] * 20), "the classes do not overlap"),
+}
+"""Trials that lack something, and what is said of them."""
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The files in *folder*."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

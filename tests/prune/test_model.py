@@ -8,13 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cbngtrain import pins
 from cbngtrain.instances import Instance
@@ -23,7 +17,7 @@ from cbngtrain.step import Artifact, Digest, Fingerprint, Made, Record, fingerpr
 from cbngtrain.store import DirectoryStore
 from tests.prune.conftest import RULES, age, days_ago
 from tests.web.conftest import digest_of
-from tests.web.test_state_machine import killed_at
+from tests.web.killed import killed_at
 from web.names import Address
 from web.tree import Tree
 

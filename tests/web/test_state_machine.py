@@ -1,14 +1,8 @@
 """The service against a model of it, under random sequences of requests, losses and kills."""
 
-import os
 import shutil
-import signal
-import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
 import pytest
 from falcon import testing
@@ -19,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from cbngtrain.step import Artifact, Digest, Record, fingerprint_of
 from cbngtrain.store import DirectoryStore
 from tests.web.conftest import TOKEN, WRITER, digest_of
+from tests.web.killed import killed_at
 from web.app import create_app
 from web.auth import Tokens
 from web.service import Service
@@ -29,34 +24,6 @@ TARGETS = st.sampled_from(["Set", "Other/set"])
 TIMES = st.sampled_from([f"2025-08-01 00:00:0{i}" for i in range(4)])
 KEYS = st.sampled_from(["x", "y"])
 STEPS = st.integers(1, 25)
-
-FILE_EVENTS = ("open", "os.link", "os.rename", "os.symlink", "os.mkdir", "os.remove", "os.chmod")
-
-
-def killed_at(step: int, request: Callable[[], Any], events: Collection[str] = FILE_EVENTS) -> bool:
-    """
-    Do *request* in a process that is killed before its so-manyth touch of the file system.
-
-    *events* count as touches; return whether it came to that.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of forking a process with threads: ours touch nothing
-        child = os.fork()
-    if child == 0:
-        left = [step]
-
-        def count(event: str, _args: object) -> None:
-            if event in events:
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        try:
-            sys.addaudithook(count)
-            request()
-        finally:
-            os._exit(0)  # this process is a copy of the tests': it must not go on with them
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 class FileService(RuleBasedStateMachine):
