@@ -1,6 +1,8 @@
-"""What a build of the two edit sets in small comes to: its steps, its blobs, its instances."""
+"""What a build of the two edit sets in small comes to: steps, blobs, instances, networks."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import Site
 
@@ -16,7 +18,24 @@ def blobs_of(site: Site, path: str) -> list[Path]:
     ]
 
 
-def instances(site: Site, name: str) -> list[str]:
-    """The names of the instances of an edit set."""
+def instances(site: Site, name: str = "Alpha") -> list[str]:
+    """The names of an edit set's instances, oldest first."""
     folder = site.base / "store" / "tree" / name
     return sorted(path.name for path in folder.iterdir() if path.name != "latest")
+
+
+def published(site: Site, path: str, name: str = "Alpha") -> Any:
+    """A JSON file of the latest instance."""
+    return json.loads((site.base / "store" / "tree" / name / "latest" / path).read_bytes())
+
+
+def compared(site: Site, name: str = "Alpha") -> list[tuple[str, str]]:
+    """With whom the latest instance was compared: name, and the beginning of its network."""
+    rows = published(site, "trial/comparison.json", name)["comparisons"]
+    return [(row["name"], row["network"]) for row in rows]
+
+
+def network(site: Site, instance: str = "latest", name: str = "Alpha") -> str:
+    """The digest of an instance's network."""
+    folder = site.base / "store" / "tree" / name / instance
+    return (folder / "artifacts" / "main_ann.fann").resolve().name
