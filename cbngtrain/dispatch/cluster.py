@@ -16,6 +16,7 @@ from typing import Any
 
 import kubernetes
 import urllib3
+import yaml
 
 from cbngtrain.dispatch.manifest import CONTAINER, SELECTOR
 from cbngtrain.errors import (
@@ -288,6 +289,10 @@ def _message(error: Any) -> str:
     return " ".join(text.split())[:500] or str(error.reason)
 
 
+_UNREADABLE = (OSError, ValueError, TypeError, AttributeError, LookupError, yaml.YAMLError)
+"""What the official client raises of a kubeconfig that is none."""
+
+
 def _client(kubeconfig: str) -> tuple[Any, str]:
     """Return the official client, with TLS verified, and the namespace of its configuration."""
     configuration = kubernetes.client.Configuration()
@@ -302,8 +307,9 @@ def _client(kubeconfig: str) -> tuple[Any, str]:
                 raise
             config.load_incluster_config(client_configuration=configuration)
             namespace = POD_NAMESPACE.read_text(encoding="ascii").strip()
-    except (config.ConfigException, OSError, ValueError) as error:
-        lacking = f"KUBECONFIG={kubeconfig!r}: {error}" if kubeconfig else "there is no kubeconfig"
+    except (config.ConfigException, *_UNREADABLE) as error:
+        told = " ".join(str(error).split())
+        lacking = f"KUBECONFIG={kubeconfig!r}: {told}" if kubeconfig else "there is no kubeconfig"
         raise SettingsError(
             f"{lacking}; set KUBECONFIG to the file that says how the cluster is reached"
         ) from error

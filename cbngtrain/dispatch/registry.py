@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from cbngtrain.errors import DispatchError, StoreError
+from cbngtrain.errors import DispatchError, StoreError, reason
 from cbngtrain.image import Image
 from cbngtrain.store import Store
 
@@ -152,7 +152,7 @@ class Registry:
                     f"{error}"
                 ) from error
             except requests.RequestException as error:
-                problem = f"{urlsplit(url).netloc} cannot be asked: {error}"
+                problem = f"{urlsplit(url).netloc} cannot be asked: {reason(error)}"
                 continue
             if answer.status_code not in _AWAY:
                 return answer, body
