@@ -48,7 +48,11 @@ class Chunk:
 
 
 def chunks_of(path: Path, file_size: int, size: int) -> Iterator[Chunk]:
-    """The edits of a file of *file_size* bytes in runs of at least *size* bytes, or to the end."""
+    """
+    The edits of a file of *file_size* bytes in runs of at least *size* bytes, or to the end.
+
+    Where less than half of that would be left it belongs to the last one.
+    """
     start, line = 0, 1
     root = _root(path)
     for end, lines in _cuts(path, file_size, size):
@@ -76,6 +80,8 @@ def _cuts(path: Path, file_size: int, size: int) -> Iterator[tuple[int, int]]:
             if _has_other_markup(data, at_start=start == 0):
                 break
             cut = _last_end(data, len(data) - len(block))
+            if start + cut > file_size - size // 2:
+                break
             if cut:
                 yield start + cut, data.count(b"\n", 0, cut)
                 data = data[cut:]

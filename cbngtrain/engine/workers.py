@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count, islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -39,15 +39,20 @@ def in_order(
     Yield the results of *work* on *items*, in the order of the items.
 
     Items are drawn no further ahead than `AHEAD` per process, so that neither they nor their
-    results pile up behind a slow one.
+    results pile up behind a slow one. A single item needs no process: it is worked on here.
 
     Raises:
         EngineError: The first (in the order of the items) that *work* raised, or a process
             died.
     """
+    first = list(islice(items, 2))
+    if len(first) < 2:
+        _keep_memory()
+        yield from map(work, first)
+        return
     with _crew(work, processes) as crew:
         done: dict[int, _Answer] = {}
-        numbered = enumerate(items)
+        numbered = enumerate(chain(first, items))
         drawn = given = 0
         while True:
             for worker in crew:

@@ -47,6 +47,16 @@ def test_texts_come_back(tmp_path_factory, found, size):
     assert read == found
 
 
+@given(edits=st.integers(1, 12), size=st.integers(1, 5000))
+def test_the_last_chunk_is_no_small_rest(tmp_path_factory, edits, size):
+    """Less than half a chunk is none of its own, such as what ends the edit set."""
+    one = edit("1", current="x" * 1000)
+    path = Place(tmp_path_factory.mktemp("edits")).write("edits.xml", edit_set(*[one] * edits))
+    *_, last = EditSet(path, TYPES).chunks(size)
+    assert last.end == path.stat().st_size
+    assert last.end - last.start >= size // 2 or last.start == 0
+
+
 wrapped = st.recursive(
     st.lists(st.sampled_from([edit("1"), edit("2", current="two"), "<x>1</x>", "\n"])),
     lambda inside: st.lists(
