@@ -57,7 +57,8 @@ def grouped(starts: Ints, keys: Sequence[Ints], counts: Ints | None = None) -> G
         counts: What each item counts, shape (n_items,); 1 if not given.
     """
     return (
-        _tabled(starts, keys, counts)
+        _each_by_itself(starts, keys, counts)
+        or _tabled(starts, keys, counts)
         or _ordered_at_once(starts, keys, counts)
         or _ordered(starts, keys, counts)
     )
@@ -84,9 +85,26 @@ def in_ranges(items: Ints, begins: Ints, sizes: Ints) -> Ints:
     return np.concatenate([items[:0], *each])
 
 
+def followed(before: Ints, after: Ints) -> Ints:
+    """Items and those after them; copied only if there are any before."""
+    return np.concatenate([before, after]) if len(before) else after
+
+
 def kept(starts: Ints, which: NDArray[np.bool_]) -> Ints:
     """Where rows begin when only some of their items are kept."""
     return np.searchsorted(np.flatnonzero(which), starts)
+
+
+def _each_by_itself(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups | None:
+    """The groups of items that are ordered, no two equal: many sets of words are made so."""
+    first_key, *others = keys
+    if len(first_key) < LONG_ROW or others:
+        return None
+    is_first = np.append(True, first_key[1:] > first_key[:-1])
+    is_first[starts[:-1][starts[:-1] < len(first_key)]] = True
+    if not is_first.all():
+        return None
+    return Groups(starts, [first_key], np.ones_like(first_key) if counts is None else counts)
 
 
 def _tabled(starts: Ints, keys: Sequence[Ints], counts: Ints | None) -> Groups | None:

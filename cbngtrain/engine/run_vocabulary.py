@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbngtrain.engine.groups import followed
 from cbngtrain.engine.hashes import together, together_by_all
 from cbngtrain.engine.spellings import Spellings, in_rows
 from cbngtrain.engine.vocabulary import (
@@ -87,9 +88,9 @@ class RunVocabulary:
     def ids(self, keys: Sequence[Ints]) -> Ints:
         """The ids of runs whose words are given as `keys` are; those that are new get one."""
         number = len(self)
-        both = [np.concatenate(each) for each in zip(self.keys, keys, strict=True)]
+        both = list(map(followed, self.keys, keys))
         found = _numbered(both)
-        self.keys = [key[found.is_new] for key in both]
+        self.keys = both if found.is_new.all() else [key[found.is_new] for key in both]
         return found.numbers[number:]
 
     def id(self, word: bytes) -> int:
@@ -126,7 +127,7 @@ class RunVocabulary:
         if len(known) < len(self):
             ids = np.append(self.of.changed(change)[1], NOTHING)
             new = into.ids([ids[key[len(known) :]] for key in self.keys])
-            known = self._ids_of_changed[change] = np.concatenate([known, new])
+            known = self._ids_of_changed[change] = followed(known, new)
         return into, known
 
     def _changed_runs(self, change: Change) -> "RunVocabulary | None":

@@ -17,6 +17,7 @@ import numpy as np
 
 from cbngtrain.engine.groups import (
     Groups,
+    followed,
     grouped,
     in_ranges,
     kept,
@@ -131,7 +132,7 @@ class LineSplitter:
         ends = marks - np.arange(len(marks))  # without the marks
         self._sizes[numbers] = np.diff(ends, prepend=0)
         self._begins[numbers] = len(self._words) + ends - self._sizes[numbers]
-        self._words = np.concatenate([self._words, words[~is_mark]])
+        self._words = followed(self._words, words[~is_mark])
 
 
 @dataclass(frozen=True, eq=False)

@@ -362,6 +362,27 @@ def test_items_are_grouped(long_row, per_item, rows):
     assert uncounted.sums.tolist() == times
 
 
+ordered = st.sets(st.integers(-1, 9)).map(sorted)
+
+
+@given(st.lists(ordered | st.lists(st.integers(-1, 9)), min_size=1))
+def test_items_of_one_key_are_grouped(rows):
+    """Those too that are in order, no two of a row equal: of long rows they stay as they are."""
+    starts = groups.starts_of(np.array([len(row) for row in rows]))
+    keys = np.array([key for row in rows for key in row], np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "LONG_ROW", 0)
+        found = groups.grouped(starts, [keys], keys * 2)
+        uncounted = groups.grouped(starts, [keys])
+    expected = [(key, row.count(key)) for row in rows for key in sorted(set(row))]
+    assert found.starts.tolist() == [0, *np.cumsum([len(set(row)) for row in rows])]
+    assert list(zip(found.keys[0], found.sums, strict=True)) == [
+        (k, 2 * k * n) for k, n in expected
+    ]
+    assert np.array_equal(found.starts, uncounted.starts)
+    assert list(zip(uncounted.keys[0], uncounted.sums, strict=True)) == expected
+
+
 @given(st.lists(st.tuples(*[st.sampled_from([NOTHING, 0, 1, 1 << 40])] * 3)), st.integers(0, 9))
 def test_runs_are_numbered_as_they_are_met(runs, number):
     """Whatever their words' numbers are."""
