@@ -82,7 +82,7 @@ def in_ranges(items: Ints, begins: Ints, sizes: Ints) -> Ints:
         return items[places]
     ends = begins + sizes
     each = [items[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
-    return np.concatenate([items[:0], *each])
+    return each[0] if len(each) == 1 else np.concatenate([items[:0], *each])
 
 
 def followed(before: Ints, after: Ints) -> Ints:

@@ -91,14 +91,14 @@ class Packed:
         return cls.one_after_another(b"\n".join([*words, b""]), lengths)
 
     @classmethod
-    def lines(cls, data: bytes) -> Self:
+    def lines(cls, data: bytes | memoryview) -> Self:
         """Return the words of bytes that have a newline after each, and nowhere else."""
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
         starts = np.append(0, ends[:-1] + 1)[: len(ends)]
         return cls(Text.of(data), starts, ends - starts)
 
     @classmethod
-    def one_after_another(cls, data: bytes, lengths: Integers) -> Self:
+    def one_after_another(cls, data: bytes | memoryview, lengths: Integers) -> Self:
         """Return the words of bytes that are words of these lengths, a byte after each."""
         return cls(Text.of(data), np.cumsum(lengths + 1) - lengths - 1, lengths)
 
@@ -112,11 +112,15 @@ class Packed:
     def only(self, which: Flags) -> "Packed":
         """Return some of the words, one after another, a byte after each, and nothing else."""
         words = self.compact()
-        if which.all():
+        number = int(np.count_nonzero(which))
+        if number == len(words):
             return words
+        lengths = words.lengths[which]
+        if which[:number].all():  # the first ones
+            return Packed.one_after_another(words.text.data[: lengths.sum() + number], lengths)
         is_kept = np.repeat(which, words.lengths + 1)
         kept = words.text.ones[: len(is_kept)].compress(is_kept)
-        return Packed.one_after_another(kept.tobytes(), words.lengths[which])
+        return Packed.one_after_another(kept.data, lengths)
 
     def compact(self) -> "Packed":
         """Return the same words one after another, a byte after each, and nothing else."""
@@ -204,9 +208,6 @@ def eights(
 
 def chained(parts: Sequence[Packed]) -> Packed:
     """Return the words of several texts, one after another, in one text."""
-    parts = [part for part in parts if len(part)] or parts[:1]
-    if len(parts) == 1:
-        return parts[0]
     texts = [memoryview(part.text.data)[: part.text.size] for part in parts]
     begins = np.cumsum([0, *map(len, texts)]).tolist()
     starts = [part.starts + begin for part, begin in zip(parts, begins, strict=False)]

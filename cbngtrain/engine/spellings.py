@@ -92,6 +92,9 @@ class Spellings:
 
 def chained(parts: Sequence[Spellings]) -> Spellings:
     """The words of several, one after another, packed."""
+    parts = [part for part in parts if len(part)] or parts[:1]
+    if len(parts) == 1:
+        return Spellings(parts[0].packed, parts[0].hashes)
     words = packed.chained([part.packed for part in parts])
     return Spellings(words, np.concatenate([part.hashes for part in parts]))
 

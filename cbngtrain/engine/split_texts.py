@@ -132,7 +132,7 @@ class LineSplitter:
         ends = marks - np.arange(len(marks))  # without the marks
         self._sizes[numbers] = np.diff(ends, prepend=0)
         self._begins[numbers] = len(self._words) + ends - self._sizes[numbers]
-        self._words = followed(self._words, words[~is_mark])
+        self._words = followed(self._words, words[:-1] if len(marks) == 1 else words[~is_mark])
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,5 +198,6 @@ def difference(ours: SplitTexts, theirs: SplitTexts, length: int) -> Groups:
     numbers = np.minimum(words.numbers_of_runs(length), sizes)
     keys = words.keys(numbers, length)
     row_starts = starts_of(numbers)[lines.starts]
-    runs = grouped(row_starts, keys, np.repeat(lines.sums, numbers))
+    is_once = (lines.sums == 1).all()
+    runs = grouped(row_starts, keys, None if is_once else np.repeat(lines.sums, numbers))
     return runs.where(runs.sums != 0)

@@ -106,7 +106,7 @@ class Splitter:
             _leave_out_before_words(is_of_word, is_ignored)
         is_kept = is_of_word.copy()
         is_kept[1:] |= is_of_word[:-1]  # the byte after a word, too: a newline
-        return Packed.lines(each[is_kept].tobytes())
+        return Packed.lines(each[is_kept].data)
 
 
 def _leave_out_before_words(is_of_word: Flags, is_ignored: Flags) -> None:
