@@ -12,7 +12,7 @@ from cbngtrain.http_store import HttpStore
 from cbngtrain.step import Artifact, Digest, Fingerprint, Record, fingerprint_of
 from cbngtrain.store import DirectoryStore, Instance
 from tests.store_on_disk import spoil
-from tests.web.conftest import TOKEN, serving
+from tests.web.conftest import TOKEN, serving_anew
 
 NOWHERE = Digest("0" * 64)
 SETS = (
@@ -26,9 +26,7 @@ SETS = (
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """One file service for the whole suite; every test has names of its own."""
-    root = tmp_path_factory.mktemp("contract") / "store"
-    root.mkdir()
-    with serving(root) as running:
+    with serving_anew(tmp_path_factory) as running:
         yield running
 
 

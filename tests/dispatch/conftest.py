@@ -48,7 +48,7 @@ from tests.dispatch.places import WELL, Pod
 from tests.dispatch.real import SNIPPET, Real, Releases, real_cluster
 from tests.dispatch.trainer import Trainer
 from tests.web.conftest import TOKEN as STORE_TOKEN
-from tests.web.conftest import Running, serving
+from tests.web.conftest import Running, serving, serving_anew
 
 TOKEN = "test-write-token"  # what the test cluster's secret holds
 CORE = Image.parse("tools-harbor.wmcloud.org/tool-cluebotng/core@sha256:" + "c" * 64)
@@ -172,9 +172,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A file service."""
-    root = tmp_path_factory.mktemp("service") / "store"
-    root.mkdir()
-    with serving(root) as running:
+    with serving_anew(tmp_path_factory) as running:
         yield running
 
 

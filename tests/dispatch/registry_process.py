@@ -2,12 +2,11 @@
 
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import requests
+from tests.web.conftest import wait_for_answer
 
 
 @contextmanager
@@ -22,13 +21,9 @@ def running_registry(tmp_path: Path) -> Iterator[str]:
     command = ["setpriv", "--pdeathsig", "KILL", "docker-registry", "serve"]
     with (tmp_path / "registry.log").open("wb") as log:
         process = subprocess.Popen([*command, tmp_path / "registry.yml"], stdout=log, stderr=log)
-    for _ in range(100):
-        try:
-            requests.get(f"http://{address}/v2/", timeout=5)
-        except requests.RequestException:
-            time.sleep(0.1)
-        else:
-            break
-    yield address
-    process.kill()
-    process.wait()
+    try:
+        wait_for_answer(f"http://{address}/v2/")
+        yield address
+    finally:
+        process.kill()
+        process.wait()

@@ -18,15 +18,13 @@ from cbngtrain.step import Artifact, Digest, Record, fingerprint_of
 from cbngtrain.store import DirectoryStore
 from tests.conftest import Site, wait_until
 from tests.http_store.conftest import answer
-from tests.web.conftest import TOKEN, digest_of, kill_group, serving
+from tests.web.conftest import TOKEN, digest_of, kill_group, serving, serving_anew
 
 
 @pytest.fixture(scope="module")
 def gunicorn(tmp_path_factory):
     """A file service."""
-    root = tmp_path_factory.mktemp("http") / "store"
-    root.mkdir()
-    with serving(root) as running:
+    with serving_anew(tmp_path_factory) as running:
         yield running
 
 
@@ -65,28 +63,27 @@ def unused_port() -> int:
         return port
 
 
-def test_lost_blob_is_sent_again(gunicorn, patience, tmp_path):
-    """A blob that the service lost between add and keep is uploaded again."""
-    path = tmp_path / "in"
-    path.write_bytes(b"lost and found")
-    store = HttpStore(gunicorn.url, TOKEN, patience)
+def _record_of_lost(store, gunicorn, path):
+    """The record of a file whose blob the service took, and lost."""
+    path.write_bytes(b"lost")
     digest = store.add(path)
     DirectoryStore(gunicorn.root).path(digest).unlink()
-    parts = {"test": str(tmp_path)}
-    record = Record(fingerprint_of(parts), (Artifact("a", digest, digest, 14),), None, parts)
+    parts = {"test": str(path)}
+    return Record(fingerprint_of(parts), (Artifact("a", digest, digest, 4),), None, parts)
+
+
+def test_lost_blob_is_sent_again(gunicorn, patience, tmp_path):
+    """A blob that the service lost between add and keep is uploaded again."""
+    store = HttpStore(gunicorn.url, TOKEN, patience)
+    record = _record_of_lost(store, gunicorn, tmp_path / "in")
     assert store.keep(record) == record
 
 
 def test_changed_file_is_not_sent_again(gunicorn, patience, tmp_path):
     """A file that is not what it was does not stand in for the blob."""
-    path = tmp_path / "in"
-    path.write_bytes(b"lost for good")
     store = HttpStore(gunicorn.url, TOKEN, patience)
-    digest = store.add(path)
-    DirectoryStore(gunicorn.root).path(digest).unlink()
-    path.write_bytes(b"another")
-    parts = {"test": str(tmp_path)}
-    record = Record(fingerprint_of(parts), (Artifact("a", digest, digest, 13),), None, parts)
+    record = _record_of_lost(store, gunicorn, tmp_path / "in")
+    (tmp_path / "in").write_bytes(b"another")
     with pytest.raises(BlobNotFound):
         store.keep(record)
 

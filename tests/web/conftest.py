@@ -111,11 +111,20 @@ def serving(
                 start_new_session=True,
             )  # fmt: skip
     try:
-        _wait(f"http://{host}:{port}")
+        wait_for_answer(f"http://{host}:{port}/")
         yield Running(f"http://{host}:{port}", port, root, process, log)
     finally:
         kill_group(process.pid)
         process.wait()
+
+
+@contextmanager
+def serving_anew(places: pytest.TempPathFactory) -> Iterator[Running]:
+    """Serve a store that is empty, in a place of its own."""
+    root = places.mktemp("served") / "store"
+    root.mkdir()
+    with serving(root) as running:
+        yield running
 
 
 def kill_group(leader: int) -> None:
@@ -133,11 +142,11 @@ def _listener(port: int, host: str) -> socket.socket:
     raise TimeoutError(port)
 
 
-def _wait(url: str) -> None:
-    """Return when the service answers."""
+def wait_for_answer(url: str) -> None:
+    """Return when a service answers there. Raises TimeoutError."""
     for _ in range(100):
         try:
-            requests.get(f"{url}/", timeout=5)
+            requests.get(url, timeout=5)
         except requests.RequestException:
             time.sleep(0.1)
         else:
@@ -148,7 +157,5 @@ def _wait(url: str) -> None:
 @pytest.fixture(scope="session")
 def gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One gunicorn for all tests that need a real socket and not a store of their own."""
-    root = tmp_path_factory.mktemp("served") / "store"
-    root.mkdir()
-    with serving(root) as running:
+    with serving_anew(tmp_path_factory) as running:
         yield running
