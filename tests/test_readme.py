@@ -53,6 +53,19 @@ def test_every_module_is_in_the_layout():
     assert all((ROOT / path).exists() for path in told)
 
 
+def test_nothing_else_is_at_the_top():
+    """What the repository holds at its top is in the layout table: no stray file is committed."""
+    listed = subprocess.run(
+        ["git", "ls-files"], check=False, cwd=ROOT, capture_output=True, text=True
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    top = {path.partition("/")[0] for path in listed.stdout.splitlines()}
+    told = {row[0].strip("`").partition("/")[0] for row in rows("Layout")}
+
+    assert {name for name in top if not name.startswith(".")} <= told | {"README.md"}
+
+
 def test_supported_pythons_are_tested():
     """CI tests the oldest Python that the package supports."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
