@@ -24,6 +24,8 @@ _AT_ONCE = 1 << 13  # words whose bytes are brought together; they fit the secon
 
 _HASHED_AT_ONCE = 1 << 14  # words; the same (measured)
 
+_BYTES_AT_ONCE = 1 << 16  # whose places fit that cache
+
 SURELY_HASHED = 8  # bytes; shorter words that differ have hashes that differ
 
 _PADDING = 8  # bytes
@@ -119,8 +121,8 @@ class Packed:
         if which[:number].all():  # the first ones
             return Packed.one_after_another(words.text.data[: lengths.sum() + number], lengths)
         is_kept = np.repeat(which, words.lengths + 1)
-        kept = words.text.ones[: len(is_kept)].compress(is_kept)
-        return Packed.one_after_another(kept.data, lengths)
+        kept = bytes_where(is_kept, words.text.ones[: len(is_kept)])
+        return Packed.one_after_another(kept, lengths)
 
     def compact(self) -> "Packed":
         """Return the same words one after another, a byte after each, and nothing else."""
@@ -242,7 +244,14 @@ def _joined(columns: Sequence[Packed], separator: bytes, end: bytes) -> bytes:
         eight.append(np.full(len(column), int.from_bytes(after, "little"), "<u8"))
         number.append(np.full(len(column), len(after)))
     is_wanted = (_MASKS & _EACH)[np.stack(number, axis=1)].view(np.bool_)
-    return np.stack(eight, axis=1).view(np.uint8).ravel().compress(is_wanted.ravel()).tobytes()
+    return bytes_where(is_wanted.ravel(), np.stack(eight, axis=1).view(np.uint8).ravel())
+
+
+def bytes_where(which: Flags, ones: npt.NDArray[np.uint8]) -> bytes:
+    """Return some of the bytes, a few at a time: for each, ``compress`` makes a number of eight."""
+    begins = range(0, len(ones), _BYTES_AT_ONCE)
+    parts = (slice(begin, begin + _BYTES_AT_ONCE) for begin in begins)
+    return b"".join([ones[part].compress(which[part]).tobytes() for part in parts])
 
 
 def byte_order(words: Packed) -> Integers:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cbngtrain.engine.packed import Flags, Packed
+from cbngtrain.engine.packed import Flags, Packed, bytes_where
 from cbngtrain.engine.spellings import Spellings
 
 NEWLINE = ord("\n")
@@ -106,7 +106,7 @@ class Splitter:
             _leave_out_before_words(is_of_word, is_ignored)
         is_kept = is_of_word.copy()
         is_kept[1:] |= is_of_word[:-1]  # the byte after a word, too: a newline
-        return Packed.lines(each[is_kept].data)
+        return Packed.lines(bytes_where(is_kept, each))
 
 
 def _leave_out_before_words(is_of_word: Flags, is_ignored: Flags) -> None:

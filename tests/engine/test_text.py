@@ -27,6 +27,7 @@ def test_many_quotes_are_separated(value, more):
     assert text.quotes_separated(many) == plain.quotes_separated(many)
 
 
+@example(b"aab" * 50_000, b"", b"", b"", b"a", None)  # in several pieces
 @given(texts, some_bytes, some_bytes, some_bytes, some_bytes, st.none() | some_bytes)
 def test_bytes_are_replaced(value, find, replace, remove, removemulti, keep):  # noqa: PLR0917
     """Mapped, then dropped, then collapsed, as one byte after the other would be."""
@@ -59,6 +60,13 @@ def test_bytes_are_counted(values, metrics):
         [sum(value.count(bytes([byte])) for byte in metric) for metric in metrics]
         for value in values
     ]
+
+
+@given(st.binary(min_size=1, max_size=60), st.booleans())
+def test_bytes_of_a_long_text_are_counted(value, is_odd):
+    """Two at a time, and the last one of an odd number."""
+    long = (value * text.LONG)[: text.LONG + is_odd]
+    assert text.histograms([long])[0].tolist() == [long.count(bytes([byte])) for byte in range(256)]
 
 
 needles = st.text("ab", min_size=1, max_size=4).map(str.encode)
