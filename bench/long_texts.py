@@ -34,7 +34,7 @@ from bench.engine import (
 )
 from bench.processes import cost_of, exit_status
 
-SIZE = 4_000_000  # bytes
+SIZE = 1 << 22  # bytes of each text, 4 MB
 TRAINED_ON = 100  # edits, for the databases and the network that the steps read
 NATIVE_SECONDS = 60
 
@@ -42,13 +42,13 @@ CHAINS = {step.name: step for step in STEPS if step.command[0] == "cluebotng"}
 
 
 def _words(letters: str, shortest: int, longest: int, between: str = " ") -> Callable[[], str]:
-    """Random words of these letters."""
+    """Random words of these letters, of ASCII."""
 
     def text() -> str:
         some = random.Random(1)
-        number = 2 * SIZE // (shortest + longest)
-        lengths = (some.randint(shortest, longest) for _ in range(number))
-        return between.join("".join(some.choices(letters, k=length)) for length in lengths)
+        most = SIZE // (shortest + len(between)) + 1
+        lengths = (some.randint(shortest, longest) for _ in range(most))
+        return between.join("".join(some.choices(letters, k=length)) for length in lengths)[:SIZE]
 
     return text
 
@@ -67,7 +67,7 @@ def _prose() -> str:
     words = [
         "".join(some.choices(string.ascii_lowercase, k=some.randint(2, 9))) for _ in range(20_000)
     ]
-    return "\n".join(" ".join(some.choices(words, k=12)) for _ in range(SIZE // 77))
+    return "\n".join(" ".join(some.choices(words, k=12)) for _ in range(SIZE // 36))[:SIZE]
 
 
 TEXTS: Mapping[str, Callable[[], str]] = {

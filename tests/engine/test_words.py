@@ -309,16 +309,17 @@ def test_words_of_one_hash_are_told_apart():
     assert words.id(alike.words[1]) == 3
 
 
-def test_hashes_that_begin_alike_are_told_apart():
+@pytest.mark.parametrize(
+    "hashes", [[5, 4], [5, 4, 1 << 40, 1 << 40 | 1 << 32]], ids=["ends", "ends and middles"]
+)
+def test_hashes_that_are_alike_in_part_are_told_apart(hashes):
     """The bits that make room for the places of words count where others do not suffice."""
-    hashes = np.array([5, 4, 5, 4], np.uint64)
-    words = Spellings(Packed.of([b"a", b"b", b"a", b"b"]), hashes)
+    each = [b"a", b"b", b"c", b"d"][: len(hashes)]
+    words = Spellings(Packed.of(each * 2), np.array(hashes * 2, np.uint64))
     found = numbered(words)
     assert found
-    assert (found.numbers.tolist(), found.is_new.tolist()) == (
-        [0, 1, 0, 1],
-        [True, True, False, False],
-    )
+    assert found.numbers.tolist() == [*range(len(each))] * 2
+    assert found.is_new.tolist() == [True] * len(each) + [False] * len(each)
 
 
 def _item(byte: int) -> tuple[int, int, int]:
