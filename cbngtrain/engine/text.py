@@ -84,13 +84,13 @@ def _many_quotes_separated(text: bytes) -> tuple[bytes, bytes]:
     """The same, all bytes at once, where matches would be as many as bytes."""
     each = np.frombuffer(text, np.uint8)
     is_quote, is_newline = each == QUOTE, each == NEWLINE
-    quotes = np.cumsum(is_quote)  # (n_bytes,), so far
+    quotes = np.cumsum(is_quote, dtype=np.uint8)  # (n_bytes,), so far, modulo 256
     newlines = np.flatnonzero(is_newline)
     lengths = np.diff(newlines, prepend=-1, append=len(each) - 1)  # of lines, with the newline
-    before = np.repeat(np.concatenate(([0], quotes[newlines])), lengths)  # the line
-    is_quoted = (quotes - before) % 2 == 1
-    quoted = each[is_quoted & ~is_quote]
-    return quoted.tobytes(), each[(~is_quoted | is_newline) & ~is_quote].tobytes()
+    before = np.repeat(np.append(np.uint8(0), quotes[newlines]), lengths)  # the line
+    is_quoted = ((quotes - before) & 1).view(np.bool_)
+    not_quoted = ~is_quoted | is_newline
+    return bytes_where(is_quoted & ~is_quote, each), bytes_where(not_quoted & ~is_quote, each)
 
 
 class Replacement:

@@ -1,10 +1,11 @@
 """Edit sets: what is written in XML is what is read, whole or in chunks."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cbngtrain.engine.edits import EditSet
@@ -55,6 +56,29 @@ def test_the_last_chunk_is_no_small_rest(tmp_path_factory, edits, size):
     *_, last = EditSet(path, TYPES).chunks(size)
     assert last.end == path.stat().st_size
     assert last.end - last.start >= size // 2 or last.start == 0
+
+
+cuttable = st.sampled_from(["x", "<", "!", "?", "</WPEdit>", "\n"])
+
+
+@example(first="", other="<!", after=[], size=7 + 9 + 1)  # "<" and "!" are read one by one
+@given(
+    first=st.text("x!?<\n", max_size=20).filter(lambda text: not re.search("<[!?]", text)),
+    other=st.sampled_from(["", "<!", "<?"]),
+    after=st.lists(cuttable, max_size=5),
+    size=st.integers(1, 20),
+)
+def test_nothing_is_cut_where_an_end_may_be_none(tmp_path_factory, first, other, after, size):
+    """From the first ``<!`` or ``<?`` on, wherever it falls in what is read at once."""
+    before = f"<?xml?></WPEdit>{first}"
+    content = before + other + "".join([*after, "</WPEdit>"] * 3) + "x" * size
+    path = Place(tmp_path_factory.mktemp("edits")).write("edits.xml", content)
+    *cut, last = EditSet(path, TYPES).chunks(size)
+    assert last.end == len(content)
+    if other:
+        assert all(chunk.end <= len(before) for chunk in cut)
+    elif not re.search("<[!?]", content[5:]):
+        assert cut
 
 
 wrapped = st.recursive(
