@@ -70,8 +70,12 @@ class Pattern:
         """The text without the matches."""
         if self.at_start:
             return text[_end(self.at_start, text) :]
-        if self._is_whole(text) and (not self.table or self.count(text) * FAR_APART > len(text)):
-            return self.untranslated.sub(b"", text)  # type: ignore[union-attr]  # as above
+        if self._is_whole(text):
+            number = self.count(text) if self.table else len(text)
+            if not number:
+                return text
+            if number * FAR_APART > len(text):
+                return self.untranslated.sub(b"", text)  # type: ignore[union-attr]  # as above
         kept = []
         end = 0
         for match_start, match_end in self.spans(text):
