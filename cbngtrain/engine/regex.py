@@ -152,8 +152,8 @@ def _by_re(chains: list[Chain], *, newline: bool) -> Pattern:
     if chain.at_start or chain.may_be_empty:
         return Pattern(standing.spans, standing.spans, table=table)
     counter = None
-    if len(fixed := literal(chain.links)) == len(chain.links) and not is_anchored:
-        counter = partial(_count, fixed)
+    if all(link.is_fixed and len(link.of) == 1 for link in chain.links) and not is_anchored:
+        counter = partial(_count, literal(chain.links))
     spans = standing.spans
     return Pattern(spans, spans, standing.regex, table, greedy.regex, counter=counter)
 

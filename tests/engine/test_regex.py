@@ -178,6 +178,28 @@ def test_matches_in_both_cases_go_however_many_they_are(apart):
     assert compiled.removed(text) == b"X." * apart * 3
 
 
+repeated = st.tuples(st.sampled_from(["a", "b", "[ab]"]), repeats).map("".join)
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(repeated, min_size=1, max_size=3).map("".join),
+    st.text("ab", max_size=12).map(str.encode),
+)
+def test_short_expressions_in_texts_of_two_bytes(pattern, text):
+    """Where much matches, and each match decides where the next one begins."""
+    _check(pattern, "E", text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [("a+", b"aa"), ("!{1,3}", b"!!"), ("aba+", b"abaaba"), ("a{2}a?", b"aaaa"), ("aba", b"ababa")],
+)
+def test_what_begins_with_a_literal_is_more_than_that(pattern, text):
+    """Also where it has as many parts as the literal has bytes."""
+    _check(pattern, "E", text)
+
+
 @pytest.mark.parametrize(
     ("pattern", "is_sure"),
     [
