@@ -1,8 +1,9 @@
 """What is done to texts: functions from bytes to bytes or counts."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from os.path import commonprefix
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ Histograms = NDArray[np.int64]
 NEWLINE = ord("\n")
 QUOTE = ord('"')
 LONG = 1 << 18  # bytes; the table of two bytes is to be worth its making
+LEVELS = 16  # of a choice; Python's `re` goes no deeper than its stack allows
 MANY_QUOTES = 256  # above which all bytes are looked at at once
 
 _QUOTATION = re.compile(rb'"[^"\n]*"?')
@@ -191,20 +193,22 @@ class Finder:
         return counts
 
 
-def _choice(needles: Iterable[bytes]) -> bytes:
+def _choice(needles: Sequence[bytes], levels: int = LEVELS) -> bytes:
     """
-    The expression of the needles, none the beginning of another: a choice of their first bytes,
-    after each a choice of what follows it.
+    The expression of the needles, none the beginning of another: how all begin, a choice of the
+    bytes that follow, after each the same of those that have it; so many levels deep.
 
-    ``re`` tries the alternatives one by one; so it does not try all that begin with one byte.
+    ``re`` tries alternatives one by one; so it does not try all that begin with one byte.
     """
-    rests: dict[bytes, list[bytes]] = {}
+    begin = commonprefix(needles) or b""  # noqa: RUF071 - no paths: bytes are to be compared
+    rests: defaultdict[bytes, list[bytes]] = defaultdict(list)
     for needle in needles:
-        rests.setdefault(needle[:1], []).append(needle[1:])
-    if set(rests) == {b""}:
-        return b""
-    choices = [re.escape(first) + _choice(rest) for first, rest in rests.items()]
-    return choices[0] if len(choices) == 1 else b"(?:%b)" % b"|".join(choices)
+        rest = needle[len(begin) :]
+        rests[rest[:1] if levels else rest].append(rest)
+    if len(needles) == 1:
+        return re.escape(begin)
+    choices = (_choice(each, levels - 1) for each in rests.values())
+    return b"%b(?:%b)" % (re.escape(begin), b"|".join(choices))
 
 
 def _ends_inside(needle: bytes, others: Iterable[bytes]) -> bool:

@@ -2,6 +2,7 @@
 
 from itertools import groupby
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -88,6 +89,15 @@ def test_the_string_that_ends_first_counts(value, first, second):
         "second": [each for each in second if _none_ends_another([*first, each])][:1],
     }
     assert text.Finder(metrics).counts(value) == plain.found_first(value, metrics)
+
+
+@pytest.mark.parametrize("size", [1, 16, 17, 1000, 20_000])
+def test_strings_may_be_long_and_nested(size):
+    """Each begins as the next one does; or has nothing in common with others."""
+    needles = [b"a" * count + b"b" for count in range(min(size, 500))] + [b"c" * size + b"d"]
+    finder = text.Finder({"long": needles[-1:], "nested": [each + b"!" for each in needles[:-1]]})
+    value = b"".join(each + b"! " for each in needles)
+    assert finder.counts(value) == {"long": 1, "nested": len(needles) - 1}
 
 
 @given(
