@@ -1,8 +1,9 @@
 """What is done to texts: functions from bytes to bytes or counts."""
 
 import re
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os.path import commonprefix
 
 import numpy as np
@@ -166,10 +167,9 @@ class Finder:
         self.metrics = tuple(dict.fromkeys(self._owner.values()))
         needles = [needle for needle in self._owner if needle]
         self._ring = max(map(len, needles), default=1)
-        possible = [each for each in needles if not _ends_inside(each, needles)]
-        self._endings = {
-            each: [other for other in needles if each.endswith(other)] for each in possible
-        }
+        ending = _Ending(needles)
+        possible = [each for each in needles if not ending.inside(each)]
+        self._endings = {each: list(ending.at(each, len(each))) for each in possible}
         self._may_end_together = any(len(each) > 1 for each in self._endings.values())
         self._regex = re.compile(_choice(possible)) if possible else None
 
@@ -211,6 +211,21 @@ def _choice(needles: Sequence[bytes], levels: int = LEVELS) -> bytes:
     return b"%b(?:%b)" % (re.escape(begin), b"|".join(choices))
 
 
-def _ends_inside(needle: bytes, others: Iterable[bytes]) -> bool:
-    """Whether another of the strings ends within this one, before its end."""
-    return any(other in needle[:-1] for other in others)
+class _Ending:
+    """Which strings end where in one of them: looked for by their lengths, not each by each."""
+
+    def __init__(self, needles: Iterable[bytes]) -> None:
+        self._known = frozenset(needles)
+        self._sizes = sorted(set(map(len, self._known)))
+        self._last_bytes = {needle[-1] for needle in self._known}
+
+    def at(self, needle: bytes, end: int) -> Iterator[bytes]:
+        """The strings that end in this one at *end*."""
+        if needle[end - 1] in self._last_bytes:
+            for size in self._sizes[: bisect_right(self._sizes, end)]:
+                if (found := needle[end - size : end]) in self._known:
+                    yield found
+
+    def inside(self, needle: bytes) -> bool:
+        """Whether one of them ends within this one, before its end."""
+        return any(found for end in range(1, len(needle)) for found in self.at(needle, end))
