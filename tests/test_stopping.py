@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,27 @@ def test_killed_build_is_gone_on_with(site: Site, moment: str):
     assert moment in site.calls
     assert list((site.path / "build" / ".scratch").iterdir()) == []
     assert site.run().lines == [NOTHING]
+
+
+def test_step_of_a_build_that_was_killed_first_does_not_start(site: Site):
+    """A build may die between making a process and the process asking to die with it."""
+    late = site.base / "late"
+    late.mkdir()
+    real = shutil.which("setpriv")
+    (late / "setpriv").write_text(
+        f'#!/bin/sh\necho >"{late}/asked"\n'
+        f'while kill -0 "$PPID" 2>"{late}/gone"; do sleep 0.05; done\nexec {real} "$@"\n'
+    )
+    (late / "setpriv").chmod(0o755)
+    slow(site, "bayes_train")
+    path = f"{late}:{os.environ['PATH']}"  # noqa: TID251 - a test's own
+    doit = site.start(env={"PATH": path})
+    wait_until((late / "asked").exists)
+
+    kill_hard(doit)
+
+    wait_until(lambda: not processes_in(site.path), 5)
+    assert not site.calls
 
 
 def test_second_build_in_one_checkout_waits(site: Site):

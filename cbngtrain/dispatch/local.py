@@ -120,7 +120,7 @@ class LocalDispatcher:
         """Start the command of *step*. Raises DispatchError."""
         try:
             return subprocess.Popen(
-                [*_DIE_WITH_PARENT, *self._command(step)],
+                [*_DIE_WITH_PARENT, str(os.getpid()), *self._command(step)],
                 cwd=directory,
                 env={**self._settings.step_env, **_step_env(step)},
                 stdin=subprocess.DEVNULL,
@@ -273,4 +273,8 @@ def _problem(code: int, told: str) -> str:
     return f"exit code {code}{last}"
 
 
-_DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")  # util-linux
+_DIE_WITH_PARENT = (
+    *("setpriv", "--pdeathsig", "KILL", "--"),  # util-linux
+    *("sh", "-c", '[ "$PPID" -eq "$0" ] && exec "$@"'),  # unless it died before that
+)
+"""What kills a command when this process dies: the prefix of its pid and the command's words."""
