@@ -5,7 +5,7 @@ Prints, per text and step, the seconds by wall clock that the step takes beyond 
 of three words, run just before: the median of several runs and, in brackets, that of the whole
 program with its start. With CBNG_CORE=DIR the native programs run too, once, whole, and are
 stopped after a minute: the time of some texts grows with the square of their length there.
-On two processors with nothing else to do it takes about seven minutes.
+On two processors with nothing else to do it takes three to seven minutes.
 
 Exit status: 0 done; 1 a program failed; 130 Ctrl-C.
 """
@@ -34,7 +34,7 @@ from bench.engine import (
 )
 from bench.processes import cost_of, exit_status
 
-SIZE = 1 << 22  # bytes of each text, 4 MB
+SIZE = 1 << 22  # bytes of each text, or a few less where it is one repeated
 TRAINED_ON = 100  # edits, for the databases and the network that the steps read
 NATIVE_SECONDS = 60
 

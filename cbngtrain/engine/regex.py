@@ -71,10 +71,10 @@ class Pattern:
         if self.at_start:
             return text[_end(self.at_start, text) :]
         if self._is_whole(text):
-            number = self.count(text) if self.table else len(text)
-            if not number:
+            number = self.count(text) if self.table else None
+            if number == 0:
                 return text
-            if number * FAR_APART > len(text):
+            if number is None or number * FAR_APART > len(text):
                 return self.untranslated.sub(b"", text)  # type: ignore[union-attr]  # as above
         kept = []
         end = 0
