@@ -87,6 +87,8 @@ class Battle:
         """
         Kill -9 the victim at a random moment of a build that calls the core so often.
 
+        What it had asked the file service for is done when this returns.
+
         Returns:
             Whether it was hit: not where the build, or the step, had just ended.
         """
@@ -101,7 +103,7 @@ class Battle:
             self.kill_the_service()
         with process:
             process.communicate(timeout=180)
-        wait_until(lambda: not processes_in(self.site.base))
+        wait_until(lambda: not processes_in(self.site.base) and not self.service.connections())
         status = {"coordinator": -signal.SIGKILL, "step": 10}.get(victim, process.returncode)
         return is_at_work and process.returncode == status
 

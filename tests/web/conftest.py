@@ -28,6 +28,10 @@ TOKEN = "sesame"
 WRITER = {"Authorization": f"Bearer {TOKEN}"}
 TIME = "2025-08-01 18:36:31"
 LATER = "2025-08-02 00:00:00"
+KEEP_ALIVE = "02"  # a timer of the kernel's table of connections
+
+_TIME_WAIT = "06"
+_LISTEN = "0A"
 
 _ENV = {"PATH": os.environ["PATH"], "FILE_API_KEY": f"{TOKEN}, older", "CBNG_KEEP_FREE": "0"}  # noqa: TID251 - a test's own
 
@@ -82,6 +86,15 @@ class Running:
             with suppress(OSError):  # the server may have closed already
                 line.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: line.recv(65536), b""))
+
+    def connections(self) -> dict[int, str]:
+        """Its open connections: the client's port, and which timer runs for it."""
+        found = {}
+        for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            local, remote, state, _, timer = row.split()[1:6]
+            if local.endswith(f":{self.port:04X}") and state not in {_TIME_WAIT, _LISTEN}:
+                found[int(remote.partition(":")[2], 16)] = timer[:2]
+        return found
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import web.serving
 from cbngtrain.http_store import HttpStore
 from cbngtrain.step import Artifact, Record, fingerprint_of
 from tests.conftest import most_memory, wait_until
-from tests.web.conftest import TOKEN, WRITER, digest_of, serving
+from tests.web.conftest import KEEP_ALIVE, TOKEN, WRITER, digest_of, serving
 
 
 def upload(running, content):
@@ -252,17 +252,8 @@ def test_clients_that_are_gone(gunicorn):
     """A client is asked now and then whether its machine is there: none is waited for for ever."""
     with socket.create_connection(("127.0.0.1", gunicorn.port)) as line:
         line.sendall(b"PUT / HTTP/1.1\r\nContent-Le")
-        ends = f":{gunicorn.port:04X} ", f":{line.getsockname()[1]:04X} "
-        wait_until(lambda: _timer(*ends) == "keep-alive")
-
-
-def _timer(local, remote):
-    """Which timer runs for a connection of this machine, in the kernel's table."""
-    for row in Path("/proc/net/tcp").read_text().splitlines():
-        fields = row.split()
-        if f"{fields[1]} ".endswith(local) and f"{fields[2]} ".endswith(remote):
-            return {"02": "keep-alive"}.get(fields[5][:2], fields[5])
-    return None
+        client = line.getsockname()[1]
+        wait_until(lambda: gunicorn.connections().get(client) == KEEP_ALIVE)
 
 
 def test_stopping_lets_a_transfer_end(tmp_path):
