@@ -261,7 +261,7 @@ class Site:
             out, _ = process.communicate(timeout=60)
         return Ended(process.returncode, out)
 
-    def wait_for_call(self, what: str, timeout: float = 20) -> None:
+    def wait_for_call(self, what: str, timeout: float = 60) -> None:
         """Return when the core has been called for *what*."""
         wait_until(lambda: what in self.calls, timeout)
 
@@ -278,7 +278,7 @@ class Ended:
         return f"exit status {self.status}:\n{self.out}"
 
 
-def wait_until(is_so: Callable[[], bool], timeout: float = 20) -> None:
+def wait_until(is_so: Callable[[], bool], timeout: float = 60) -> None:
     """Return when *is_so*; fail if it never is."""
     end = time.monotonic() + timeout
     while not is_so():
