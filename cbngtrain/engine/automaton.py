@@ -4,7 +4,14 @@ Finite automata: the general way to find a POSIX expression's leftmost, longest 
 A tree becomes a nondeterministic automaton (Thompson's construction), which is made
 deterministic as texts ask for it. Two of them find the matches of a text: one that reads the
 text backwards once and tells at which bytes some match begins, and one that reads on from
-there as far as a match may go. Neither ever goes back, whatever the expression.
+there as far as a match may go. Where a longer one might have followed (``a|a*b``), that is
+farther than to where it ends. What is read beyond it, in vain, another search would read again;
+so places that were passed are remembered, and the time stays in proportion to the text,
+whatever the expression [1]_.
+
+.. [1] T. Reps, "Maximal-munch" tokenization in linear time, ACM Transactions on Programming
+   Languages and Systems 20, 1998. Here only every `APART`-th byte is such a place, which takes
+   less memory.
 """
 
 from dataclasses import dataclass, field
@@ -25,6 +32,10 @@ from cbngtrain.engine.regex_tree import (
 
 MAX_STATES = 5000  # of an expression: repetitions are spelled out
 MAX_KEPT = 4000  # deterministic states kept; when there are more, all are forgotten
+APART = 64  # bytes from one place that is remembered to the next
+
+Places = set[tuple[int, frozenset[int]]]
+"""Places of a text, and where in the expression a match may have been there."""
 
 
 class Automaton:
@@ -39,14 +50,15 @@ class Automaton:
         begins = self._backward.ends(text[::-1])
         begins = [len(text) - end for end in reversed(begins)]
         found: list[tuple[int, int]] = []
+        passed: Places = set()
         start = index = 0
         while True:
-            begin, end = start, self._forward.longest(text, start, at_start=True)
+            begin, end = start, self._forward.longest(text, start, passed, at_start=True)
             while end < 0 and index < len(begins):
                 begin = begins[index]
                 index += 1
                 if begin > start:
-                    end = self._forward.longest(text, begin, at_start=False)
+                    end = self._forward.longest(text, begin, passed, at_start=False)
             if end < 0:
                 return found
             found.append((begin, end))
@@ -96,16 +108,28 @@ class _Machine:
         self._first = self._build(tree, self._match)
         self._known: dict[frozenset[int], _State] = {}
 
-    def longest(self, text: bytes, begin: int, *, at_start: bool) -> int:
-        """Where the longest match ends that begins at *begin*; -1 if none does."""
+    def longest(self, text: bytes, begin: int, passed: Places, *, at_start: bool) -> int:
+        """
+        Where the longest match ends that begins at *begin*; -1 if none does.
+
+        Args:
+            text: The text.
+            begin: Not before the end of any match that was found.
+            passed: Where earlier searches of the text came by; what follows is read once.
+            at_start: The text begins at *begin*, as far as anchors are concerned.
+        """
         after_newline = self._newline and begin > 0 and text[begin - 1] == NEWLINE
         state = self._entry(starts=at_start or after_newline)
         end = -1
-        at = begin
         for at in range(begin, len(text)):
             byte = text[at]
             if state.accepts or (state.accepts_at_end and self._newline and byte == NEWLINE):
                 end = at
+            elif at % APART == 0:
+                place = at, state.inside
+                if place in passed:
+                    return end
+                passed.add(place)
             following = state.next.get(byte)
             state = following if following is not None else self._following(state, byte)
             if not state.inside:

@@ -6,6 +6,7 @@ it is told what makes it fast and safe for ``re``: which links never give back w
 and whether the work on a text stays in proportion to its length.
 """
 
+import math
 import re
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from cbngtrain.engine.regex_tree import (
 
 MAX_CHAINS = 64  # that a tree is taken apart into
 MAX_LINKS = 400  # that they have in all
-FEW_STEPS = 40  # bytes of a match that may be tried again from every byte
+FEW_STEPS = 40  # bytes of a match, in all ways to have them, that are tried from any byte
 MAX_SPELLED = 16  # repetitions that are spelled out, for the literal that a search begins with
 
 
@@ -177,33 +178,61 @@ def is_linear(chain: Chain, *, newline: bool, is_alone: bool) -> bool:
     """
     Whether finding the chain's matches takes time in proportion to the text.
 
-    An attempt takes few steps but for its long links. If these never give back and have no byte
-    that an attempt could begin with, each of their runs is read by only the few attempts that
-    begin shortly before it. A chain that is one link alone takes all it reads; and so does the
-    last link of any chain once it has as many bytes as it must have, unless the match of another
-    chain may be taken for this one.
+    An attempt takes few steps but for its long links. If these never give back, and attempts
+    begin outside of the runs of bytes that they read, each run is read by only the few attempts
+    that begin shortly before it. A chain that is one link alone takes all it reads; and so does
+    the last link of any chain once it has as many bytes as it must have, unless the match of
+    another chain may be taken for this one.
     """
     links = chain.links
     if (chain.at_start or chain.at_end) and newline:
         return False
     if len(links) == 1 and not chain.at_end:
         return True
-    high = [link.high for link in links]
-    if _takes_few_steps(chain, high):
+    begins_once = chain.at_start and is_alone
+    most = [link.high for link in links]
+    if _takes_few_steps(links, most, begins_once=begins_once):
         return True
     is_open = is_alone and bool(links) and not chain.at_end
-    return is_open and _takes_few_steps(chain, [*high[:-1], links[-1].low])
+    return is_open and _takes_few_steps(links, [*most[:-1], links[-1].low], begins_once=begins_once)
 
 
-def _takes_few_steps(chain: Chain, high: Items[int | None]) -> bool:
-    """Whether attempts do, whose links read so many bytes at most."""
-    links = chain.links
-    is_long = [most is None or most > FEW_STEPS for most in high]
-    few = sum(most or 0 for most, long in zip(high, is_long, strict=True) if not long)
-    long_ones = [index for index, long in enumerate(is_long) if long]
-    if few > FEW_STEPS or not all(is_possessive(links, index) for index in long_ones):
+def _takes_few_steps(links: Items[Link], most: Items[int | None], *, begins_once: bool) -> bool:
+    """
+    Whether attempts do but for long links, and few of them read the same of what these read.
+
+    Args:
+        links: Those of a chain.
+        most: What each link takes at most before the attempt may fail.
+        begins_once: An attempt begins where the match before ended, and at no other byte.
+    """
+    short = {i: high for i, high in enumerate(most) if high is not None and high <= FEW_STEPS}
+    ways = math.prod(
+        high - links[i].low + 1 for i, high in short.items() if not is_possessive(links, i)
+    )
+    if sum(short.values()) * ways > FEW_STEPS:
         return False
-    return chain.at_start or not any(links[0].of & links[index].of for index in long_ones)
+    long = [i for i in range(len(links)) if i not in short]
+    if not all(is_possessive(links, i) for i in long):
+        return False
+    return begins_once or all(
+        _begins_outside(links, i) or (i == long[0] and _comes_from_outside(links, i)) for i in long
+    )
+
+
+def _begins_outside(links: Items[Link], index: int) -> bool:
+    """Whether no byte that an attempt may begin with is one of the link's."""
+    for link in links[:index]:
+        if link.of & links[index].of:
+            return False
+        if link.low:
+            return True
+    return False
+
+
+def _comes_from_outside(links: Items[Link], index: int) -> bool:
+    """Whether an attempt passes a byte that is none of the link's on its way there."""
+    return any(link.low and not link.of & links[index].of for link in links[:index])
 
 
 def set_regex(of: Bytes) -> bytes:

@@ -5,21 +5,19 @@ Matches are found one after another; a search starts where the last match ended 
 began there*, so ``^`` matches there too. An empty match counts and is the last one.
 
 How they are found is decided once for each expression, by what can be proved of it: chains of
-repeated byte sets, and choices of a few, as finders.py says, everything else by an automaton;
-so is a large text by a chain of which it is not proved that the time is in proportion.
+repeated byte sets, and choices of a few, as finders.py says, if the time is in proportion to the
+text; everything else by an automaton.
 """
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from cbngtrain.engine import posix
 from cbngtrain.engine.automaton import Automaton
 from cbngtrain.engine.finders import Fixed, Gap, Greedy, Run, Span, Union, mapped, translation
 from cbngtrain.engine.links import Chain, atoms, chains_of, is_linear, literal
-
-SMALL = 1 << 14  # bytes of a text in which a search that may try again and again is bearable
 
 FAR_APART = 64  # bytes of a text for each match, at least, for which to take them out one by one
 
@@ -32,18 +30,16 @@ class Pattern:
     A compiled expression.
 
     Attributes:
-        small: Finds the matches in a text.
-        large: The same for a large text.
+        spans_in: Finds the matches in a text, translated by the table where there is one.
         whole: Finds them all at once, where ``re`` can.
-        untranslated: The same in a text that was not translated.
+        table: Texts are first translated by this, where given.
+        untranslated: What *whole* is for a text that was not translated.
         at_start: Takes all at once, where the first is at the start and each at the last one's
             end.
-        table: Texts are first translated by this, where given.
         counter: Counts them in its own way, where given.
     """
 
-    small: Spans
-    large: Spans
+    spans_in: Spans
     whole: re.Pattern[bytes] | None = None
     table: bytes | None = None
     untranslated: re.Pattern[bytes] | None = None
@@ -52,9 +48,7 @@ class Pattern:
 
     def spans(self, text: bytes) -> Iterable[Span]:
         """The matches, one after another."""
-        if len(text) > SMALL and self.large is not self.small:
-            return self.large(text)
-        return self.small(text.translate(self.table) if self.table else text)
+        return self.spans_in(self._translated(text))
 
     def count(self, text: bytes) -> int:
         """How many matches there are."""
@@ -62,20 +56,20 @@ class Pattern:
             return len(self.whole.findall(text, 0, _end(self.at_start, text)))
         if self.counter:
             return self.counter(text)
-        if self._is_whole(text):
-            return len(self.whole.findall(text.translate(self.table) if self.table else text))  # type: ignore[union-attr]  # that is what it asked
+        if self.whole:
+            return len(self.whole.findall(self._translated(text)))
         return sum(1 for _ in self.spans(text))
 
     def removed(self, text: bytes) -> bytes:
         """The text without the matches."""
         if self.at_start:
             return text[_end(self.at_start, text) :]
-        if self._is_whole(text):
+        if self.untranslated:
             number = self.count(text) if self.table else None
             if number == 0:
                 return text
             if number is None or number * FAR_APART > len(text):
-                return self.untranslated.sub(b"", text)  # type: ignore[union-attr]  # as above
+                return self.untranslated.sub(b"", text)
         kept = []
         end = 0
         for match_start, match_end in self.spans(text):
@@ -83,8 +77,8 @@ class Pattern:
             end = match_end
         return b"".join(kept) + text[end:] if end else text
 
-    def _is_whole(self, text: bytes) -> bool:
-        return self.whole is not None and (len(text) <= SMALL or self.large is self.small)
+    def _translated(self, text: bytes) -> bytes:
+        return text.translate(self.table) if self.table else text
 
 
 def _end(pattern: re.Pattern[bytes], text: bytes) -> int:
@@ -106,16 +100,13 @@ def compile_pattern(pattern: bytes, flags: str) -> Pattern:
     newline = "N" in flags
     tree = posix.parse(pattern, extended="E" in flags, ignore_case="I" in flags, newline=newline)
     chains = chains_of(tree, newline=newline)
-    if chains is None:
-        automaton = Automaton(tree, newline=newline).spans
-        return Pattern(automaton, automaton)
-    if len(chains) == 1 and (special := _special(chains[0], newline=newline)):
-        return special
-    by_re = _by_re(chains, newline=newline)
-    is_alone = len(chains) == 1
-    if all(is_linear(chain, newline=newline, is_alone=is_alone) for chain in chains):
-        return by_re
-    return replace(by_re, large=Automaton(tree, newline=newline).spans)
+    if chains is not None:
+        is_alone = len(chains) == 1
+        if is_alone and (special := _special(chains[0], newline=newline)):
+            return special
+        if all(is_linear(chain, newline=newline, is_alone=is_alone) for chain in chains):
+            return _by_re(chains, newline=newline)
+    return Pattern(Automaton(tree, newline=newline).spans)
 
 
 def _special(chain: Chain, *, newline: bool) -> Pattern | None:
@@ -124,24 +115,21 @@ def _special(chain: Chain, *, newline: bool) -> Pattern | None:
     if is_anchored and is_linear(chain, newline=newline, is_alone=True):
         greedy = Greedy(chain, newline=False)
         repeated = re.compile(b"(?>%b)*+" % greedy.regex.pattern, re.DOTALL)
-        return Pattern(greedy.spans, greedy.spans, greedy.regex, at_start=repeated)
+        return Pattern(greedy.spans, greedy.regex, at_start=repeated)
     if Gap.fits(chain):
-        spans: Spans = Gap(chain).spans
-    elif Run.fits(chain):
-        spans = Run(chain).spans
-    elif Fixed.fits(chain):
+        return Pattern(Gap(chain).spans)
+    if Run.fits(chain):
+        return Pattern(Run(chain).spans)
+    if Fixed.fits(chain):
         fixed = Fixed(chain.links)
-        return Pattern(fixed.spans, fixed.spans, counter=fixed.count)
-    else:
-        return None
-    return Pattern(spans, spans)
+        return Pattern(fixed.spans, counter=fixed.count)
+    return None
 
 
 def _by_re(chains: list[Chain], *, newline: bool) -> Pattern:
     """What finds the chains' matches by ``re``."""
     if len(chains) != 1:
-        union = Union([Greedy(chain, newline=newline) for chain in chains])
-        return Pattern(union.spans, union.spans)
+        return Pattern(Union([Greedy(chain, newline=newline) for chain in chains]).spans)
     [chain] = chains
     greedy = standing = Greedy(chain, newline=newline)
     table = None
@@ -150,12 +138,11 @@ def _by_re(chains: list[Chain], *, newline: bool) -> Pattern:
         table = translation(atoms(chain.links))
         standing = Greedy(mapped(chain), newline=newline)
     if chain.at_start or chain.may_be_empty:
-        return Pattern(standing.spans, standing.spans, table=table)
+        return Pattern(standing.spans, table=table)
     counter = None
     if all(link.is_fixed and len(link.of) == 1 for link in chain.links) and not is_anchored:
         counter = partial(_count, literal(chain.links))
-    spans = standing.spans
-    return Pattern(spans, spans, standing.regex, table, greedy.regex, counter=counter)
+    return Pattern(standing.spans, standing.regex, table, greedy.regex, counter=counter)
 
 
 def _count(literal: bytes, text: bytes) -> int:

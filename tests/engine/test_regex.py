@@ -1,6 +1,7 @@
 """POSIX regular expressions, against libc's own."""
 
 import ctypes
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from cbngtrain.engine import posix, regex
 from cbngtrain.engine.automaton import Automaton
+from cbngtrain.engine.links import chains_of, is_linear
 from cbngtrain.engine.regex_tree import SyntaxProblem
 
 REG_EXTENDED, REG_ICASE, REG_NEWLINE = 1, 2, 4  # glibc's regex.h
@@ -210,17 +212,53 @@ def test_what_begins_with_a_literal_is_more_than_that(pattern, text):
         ("x[ab]*[ab]{3,}", False),
         ("[A-Z][A-Z !]{50,}", False),
         ("[A-Z][A-Z !]{8,}|!A", False),  # "A!A!…": each "!A" has all that follows read again
+        ("b?a*c", False),
+        ("cb?a*d", True),
+        ("a?a?a?a?c", True),
+        ("a?a?a?a?a?c", False),
+        ("/[*][^*]*[*]/", True),
+        ("a[^b]*b", False),
+        ("ba*[^b]*c", False),
+        ("^[^a]*a|b", False),
+        ("^[^a]*a", True),
     ],
 )
 def test_who_takes_what_it_reads_needs_no_automaton(pattern, is_sure):
     """A last link with enough bytes takes all that follow, unless another match begins there."""
+    tree = posix.parse(pattern.encode(), extended=True, ignore_case=False, newline=False)
+    chains = chains_of(tree, newline=False) or []
+    is_alone = len(chains) == 1
+    assert all(is_linear(each, newline=False, is_alone=is_alone) for each in chains) == is_sure
+
+
+rows = st.tuples(st.sampled_from("ab"), st.sampled_from([1, 2, 63, 64, 65, 200]))
+texts_of_rows = st.lists(rows, max_size=6).map(lambda each: "".join(a * n for a, n in each))
+
+
+@settings(max_examples=200)
+@given(_expressions(st.sampled_from(["a", "b", "[ab]"])), texts_of_rows.map(str.encode))
+def test_what_was_read_in_vain_is_not_read_again(pattern, text):
+    """Many matches of which each might have gone on to where others had come already."""
+    _check(pattern, "E", text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "unit", "number"),
+    [
+        ("a|a*b", "a", 100_000),
+        ("b|a[ab]*c|a", "ab", 100_000),
+        ("b?a*c", "a", 0),
+        ("[ab]*a[ab]*c", "ab", 0),
+        (".*.*x", "a", 0),
+        ("a.*b.*c", "ab", 0),
+        ("a?" * 20 + "c", "a", 0),
+        ("(a|b)*?c", "aab", 0),
+    ],
+)
+def test_no_expression_takes_more_than_linear_time(pattern, unit, number):
+    """A text of 100 KB takes seconds at most; a step for each pair of bytes would take minutes."""
+    text = (unit * 100_000)[:100_000].encode()
     compiled = regex.compile_pattern(pattern.encode(), "E")
-    assert (compiled.large is compiled.small) == is_sure
-
-
-@pytest.mark.parametrize("pattern", [b"[AB][AB !]{3,}", b"A[AB]{2,4}", b"B?[A !]{2,}"])
-@given(text=st.text("AB !a", max_size=40).map(str.encode))
-def test_rows_are_found_in_large_texts(pattern, text):
-    """As in small ones."""
-    large = b"a" * regex.SMALL + text
-    assert [*regex.compile_pattern(pattern, "E").spans(large)] == matches(pattern, "E", large)
+    began = time.thread_time()
+    assert compiled.count(text) == number
+    assert time.thread_time() - began < 5
