@@ -58,7 +58,7 @@ def character_counts(block: Block) -> list[Link]:
             texts = table.texts(source)
             counts = text.histograms([each or b"" for each in texts]) @ sets
             for name, column in zip(names, counts.T, strict=True):
-                table.columns[name] = _where_present(texts, column)
+                table.put(name, _where_present(texts, column))
 
         return Step((source,), names, run)
 
@@ -110,7 +110,7 @@ def fast_string_search(block: Block) -> list[Link]:
             rows = [finder.counts(each or b"") for each in texts]
             for metric, name in zip(finder.metrics, names, strict=True):
                 of_metric = np.array([row[metric] for row in rows])
-                table.columns[name] = _where_present(texts, of_metric)
+                table.put(name, _where_present(texts, of_metric))
 
         return Step((source,), names, run)
 
@@ -138,7 +138,8 @@ def character_replace(block: Block) -> list[Link]:
 
     def step(source: str, target: str) -> Step:
         def run(table: Table) -> None:
-            table.columns[target] = Deferred(table.texts(source), change)
+            column = Deferred(table.texts(source), change)
+            table.put(target, column.values() if target in table.columns else column)
 
         return Step((source,), (target,), run)
 
@@ -171,7 +172,7 @@ def _per_text(source: str, target: str, function: Callable[[bytes], Any]) -> Ste
 
     def run(table: Table) -> None:
         texts = table.texts(source)
-        table.columns[target] = [None if each is None else function(each) for each in texts]
+        table.put(target, [None if each is None else function(each) for each in texts])
 
     return Step((source,), (target,), run)
 

@@ -95,6 +95,14 @@ class Table:
             return [None] * len(self.edits)
         return column.values() if isinstance(column, Deferred) else column
 
+    def put(self, name: str, column: Column) -> None:
+        """Set a property; where a list has None, an edit keeps the value that it has."""
+        before = self.columns.get(name)
+        if isinstance(column, list) and None in column and _is_of_values(before):
+            kept = before.tolist() if isinstance(before, np.ndarray) else self.optional(name)
+            column = [old if new is None else new for old, new in zip(kept, column, strict=True)]
+        self.columns[name] = column
+
     def required(self, name: str, *kinds: type) -> Any:
         """
         The values of a property that every edit must have.
@@ -227,6 +235,13 @@ class Table:
             return None
         value = self.optional(name)[index]
         return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_of_values(column: Column | None) -> bool:
+    """Whether it has one value for each edit, or None."""
+    if isinstance(column, np.ndarray):
+        return column.ndim == 1
+    return isinstance(column, list | Deferred)
 
 
 def sources_of(name: str) -> set[str]:

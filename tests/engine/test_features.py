@@ -33,9 +33,9 @@ def after(module: str, options: Mapping[str, object], **columns: object) -> Tabl
     return table
 
 
-def _inputs(**names: str) -> Block:
-    block = Block("inputs")
-    block.update(names)
+def _group(**settings: object) -> Block:
+    block = Block("group")
+    block.update(settings)
     return block
 
 
@@ -48,14 +48,49 @@ def test_a_threshold_belongs_to_what_reaches_it():
 
 def test_texts_are_converted_one_by_one():
     """Where an edit has them, from the encoding that is named."""
-    options = {"from": "latin-1", "inputs": _inputs(old="new")}
+    options = {"from": "latin-1", "inputs": _group(old="new")}
     table = after("charset_conv", options, old=[b"caf\xe9s", None, b""])
     assert table.columns["new"] == [b"cafs", None, b""]
 
 
+@pytest.mark.parametrize(
+    "had",
+    [
+        ([b"5", b"6", None], b"6"),
+        (np.array([5, 6, 7]), 6),
+        (np.array([0.5, 0.25, 0], np.float32), 0.25),
+        (Deferred([b"5", b"6", None], bytes), b"6"),
+        (np.zeros((3, 2), np.float32), None),
+    ],
+    ids=["texts", "whole numbers", "floats", "texts to be made", "float sets"],
+)
+@pytest.mark.parametrize(
+    ("module", "options", "target", "made"),
+    [
+        ("charset_conv", {"from": "latin-1"}, "new", [b"aa", b""]),
+        ("character_replace", {"remove": "x"}, "new", [b"aa", b""]),
+        ("misc_text_metrics", {}, "newlongest_run", [2, 0]),
+        ("character_counts", {"metrics": _group(_a="a")}, "new_a", [2, 0]),
+        ("fast_string_search", {"metrics": _group(_a=("a",))}, "new_a", [2, 0]),
+    ],
+)
+def test_an_edit_without_the_text_keeps_what_it_has_under_that_name(
+    module: str,
+    options: Mapping[str, object],
+    target: str,
+    made: list[object],
+    had: tuple[Column, object],
+):
+    """Be it of the edit set or of a step before, as in the native core."""
+    before, kept = had
+    columns = {"old": [b"aa", None, b""], target: before}
+    table = after(module, {"inputs": _group(old="new"), **options}, **columns)
+    assert table.optional(target) == [made[0], kept, made[1]]
+
+
 def test_runs_are_measured():
     """Of each text that is there, under the name that is given and ``longest_run``."""
-    options = {"inputs": _inputs(t="text_")}
+    options = {"inputs": _group(t="text_")}
     table = after("misc_text_metrics", options, t=[b"wiii", None, b""])
     assert table.columns["text_longest_run"] == [3, None, 0]
 
