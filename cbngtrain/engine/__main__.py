@@ -1,10 +1,13 @@
 """``python -m cbngtrain.engine PROGRAM ARGS…``: the native core's programs, by their names."""
 
+import errno
 import gc
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from cbngtrain.engine.errors import EngineError
 
@@ -16,6 +19,8 @@ PROGRAMS = {
 }
 """Program → the module whose ``main(args, env)`` runs it; only that one is imported."""
 
+OF_WRITING = {errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
+
 USAGE = f"usage: python -m cbngtrain.engine {{{','.join(PROGRAMS)}}} ARGS…"
 
 
@@ -24,7 +29,11 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
     Run the program named first in *argv*.
 
     Returns:
-        The exit status: 0 done; 2 bad input or usage, told in one line on standard error.
+        The exit status: 0 done; 2 bad input or usage, told in one line on standard error; 130
+        stopped by Ctrl-C.
+
+    Raises:
+        SystemExit: SIGTERM came; unfinished files are gone, as after any error.
     """
     if not argv or argv[0] in {"-h", "--help"}:
         print(USAGE, file=sys.stdout if argv else sys.stderr)
@@ -33,20 +42,28 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
     if program not in PROGRAMS:
         print(f"{program}: no such program; {USAGE}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, _stop)
     try:
         status: int = importlib.import_module(PROGRAMS[program]).main(args, env)
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
     except EngineError as error:
-        print(f"{program}: {' '.join(str(error).splitlines())}", file=sys.stderr)
-        status = 2
+        status = _failed(program, " ".join(str(error).splitlines()))
     except MemoryError:
-        print(f"{program}: what it is given needs more memory than there is", file=sys.stderr)
-        status = 2
+        status = _failed(program, "what it is given needs more memory than there is")
     except BrokenPipeError:
-        print(f"{program}: nobody reads what it prints; stopped", file=sys.stderr)
-        status = 2
+        status = _failed(program, "nobody reads what it prints; stopped")
+    except OSError as error:  # files name theirs
+        where = "standard output: cannot be written: " if error.errno in OF_WRITING else ""
+        status = _failed(program, f"{where}{error.strerror or error}")
     _drop_what_cannot_be_printed()
     return status
+
+
+def _failed(program: str, problem: str) -> int:
+    print(f"{program}: {problem}", file=sys.stderr)
+    return 2
 
 
 def _drop_what_cannot_be_printed() -> None:
@@ -55,6 +72,11 @@ def _drop_what_cannot_be_printed() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,12 @@
 import argparse
 import math
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 from cbngtrain.engine import workers
 from cbngtrain.engine.chain import links_of, needed
@@ -35,19 +33,11 @@ def main(args: Sequence[str], env: Mapping[str, str]) -> int:
     """
     Run the edits of a file through a chain: ``-c CONFDIR -m CHAIN -f EDITS``.
 
-    Returns:
-        0, or 130 where Ctrl-C stopped it.
-
     Raises:
         EngineError: What was given cannot be used; no output is left.
     """
     del env  # nothing of it matters here
-    options = _options(args)
-    try:
-        with _stopped_by_sigterm():
-            seen = _run(options)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    seen = _run(_options(args))
     print(f"Processed {seen.edits} edits.")
     if seen.skipped:
         print(f"Left out {seen.skipped} edits: {seen.reason}.", file=sys.stderr)
@@ -195,37 +185,5 @@ def _writers(outputs: Sequence[Output], stack: ExitStack) -> list[Any]:
         for name in output.filenames:
             if name in files:
                 raise EngineError(f"{name}: two outputs of the chain would write it")
-            files[name] = stack.enter_context(_opened(Path(name)))
+            files[name] = stack.enter_context(whole_file(Path(name)))
     return [output.writer(files) for output in outputs]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file to be whole or not there; a terminal, a pipe or the like is written as it is."""
-    try:
-        if not path.exists() or (path.is_file() and not path.is_relative_to("/dev")):
-            with whole_file(path) as file:
-                yield file
-            return
-        with path.open("wb") as file:
-            yield file
-    except OSError as error:
-        raise EngineError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as an error would: processes are killed, unfinished files go."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _stop(number: int, _frame: object) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(128 + number)

@@ -1,6 +1,7 @@
 """The engine's entry point, and files that appear whole or not at all."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,47 @@ def test_programs_run_with_standard_output_or_error_closed(tmp_path: Path, close
     assert read_database(tmp_path / "words.db") == {b"_EDIT_TOTALS": (9, 0), b"word": (9, 0)}
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full_standard_output_is_one_line(tmp_path: Path, unbuffered: str):
+    """It is named, and not the file that is being made; of which nothing is left."""
+    (tmp_path / "rows.dat").write_text("2 1 1\n0\n0\n1\n1\n")
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [*ENGINE, "create_ann", "net.fann", "rows.dat", "2", "0", "3"],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={"PYTHONUNBUFFERED": unbuffered},
+        )
+
+    problem = "standard output: cannot be written: No space left on device"
+    assert (ended.stderr, ended.returncode) == (f"create_ann: {problem}\n", 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.dat"]
+
+
+def test_ctrl_c_ends_any_program(tmp_path: Path):
+    """Exit status 130, and no traceback."""
+    rows = "\n".join(f"{i % 7 / 7} {i % 5 / 5}\n{i % 2}" for i in range(40))
+    (tmp_path / "rows.dat").write_text(f"40 2 1\n{rows}\n")
+    command = [*ENGINE, "create_ann", "net.fann", "rows.dat", "999999999", "0", "3"]
+    with subprocess.Popen(
+        ["env", "--default-signal=INT", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as training:
+        assert training.stdout
+        training.stdout.readline()
+        training.send_signal(signal.SIGINT)
+        _, stderr = training.communicate(timeout=20)
+
+    assert (training.returncode, stderr) == (130, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.dat"]
+
+
 def test_closed_standard_output_is_one_line(tmp_path: Path):
     """A reader that goes away stops the program with one line, and no output is left."""
     rows = "\n".join(f"{i % 7 / 7} {i % 5 / 5}\n{i % 2}" for i in range(40))
@@ -87,6 +129,34 @@ def test_device_is_written_to_and_stays():
         file.write(b"more than nothing")
 
     assert Path("/dev/full").is_char_device()
+
+
+def test_what_standard_output_stands_for_stays(tmp_path: Path):
+    """A link to standard output, which is a file here, is written through and not replaced."""
+    (tmp_path / "words.dat").write_text("0 _EDIT_TOTALS\n0 word\n" * 9)
+    with (tmp_path / "printed").open("wb") as printed:
+        ended = subprocess.run(
+            [*ENGINE, "create_bayes_db", "/dev/stdout", "words.dat"],
+            check=False,
+            cwd=tmp_path,
+            stdout=printed,
+        )
+
+    assert ended.returncode == 0
+    assert Path("/dev/stdout").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["printed", "words.dat"]
+
+
+def test_of_two_files_that_are_open_each_names_itself(tmp_path: Path):
+    """The one that cannot be written is blamed, not the one that was opened last."""
+    with (
+        pytest.raises(EngineError, match=r"^/dev/full: cannot be written"),
+        whole_file(Path("/dev/full")) as full,
+        whole_file(tmp_path / "other"),
+    ):
+        full.write(b"more than a buffer has" * 10_000)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_directory_is_not_replaced(tmp_path: Path):
