@@ -340,6 +340,9 @@ def test_stopped_while_it_trains(number: signal.Signals, tmp_path: Path) -> None
         training.send_signal(number)
     assert training.returncode in {-number, 128 + number}
     assert (tmp_path / "out.fann").read_text() == "old"
+    left = sorted(path.name for path in tmp_path.iterdir() if not path.name.endswith(".part"))
+    assert left == ["out.fann", "rows.dat"]
+    assert number == signal.SIGKILL or len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cbngtrain.engine import posix, regex
 from cbngtrain.engine.automaton import Automaton
+from cbngtrain.engine.finders import Gap, Run
 from cbngtrain.engine.links import chains_of, is_linear
 from cbngtrain.engine.regex_tree import SyntaxProblem
 
@@ -114,6 +115,25 @@ def test_sets_around_a_byte_that_is_not_rare(text, pattern):
     """Nor does it matter how often it is there."""
     _check(pattern, "E", text.encode() * 40)
     _check(pattern, "E", b"ab " * 200 + text.encode() + b"a!a" * 2)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "letters", "finder"),
+    [
+        ("<.{1,9}>", "<>x\n", Gap),
+        ("ab.{0,12}>x", "ab>x", Gap),
+        ("<[^a].{2,10}>", "<a>x", Gap),
+        (r"n[^#][^\n]+[a-z]xx", "n#ax\\", Run),
+    ],
+)
+@settings(max_examples=400)
+@given(data=st.data())
+def test_gaps_and_runs(pattern, letters, finder, data):
+    """Chains that are found in ways of their own."""
+    tree = posix.parse(pattern.encode(), extended=True, ignore_case=False, newline=False)
+    [chain] = chains_of(tree, newline=False) or []
+    assert finder.fits(chain)
+    _check(pattern, "E", data.draw(st.text(letters, max_size=60)).encode())
 
 
 BASIC = {

@@ -1,19 +1,20 @@
 """Words numbered, grouped and ordered, as plain second implementations do."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbngtrain.engine import first_words, groups, vocabulary
+from cbngtrain.engine import first_words, groups, splitter, vocabulary
 from cbngtrain.engine.first_words import sorted_and_joined
 from cbngtrain.engine.packed import MULTIPLIER, Packed
 from cbngtrain.engine.run_vocabulary import Runs, RunVocabulary
 from cbngtrain.engine.spellings import Spellings
 from cbngtrain.engine.vocabulary import NOTHING, Vocabulary, numbered
+from cbngtrain.engine.word_sets import Splitting
 
 texts = st.binary(max_size=60) | st.text("aB1'- \n,", max_size=60).map(str.encode)
 
@@ -158,6 +159,15 @@ def test_runs_are_numbered_as_they_are_met(runs, number):
     assert len(vocabulary) == len(distinct)
 
 
+def test_runs_of_large_numbers_are_told_apart():
+    """Whose keys fill all bits that there are, so that none is left for their places."""
+    large = 1 << 20
+    vocabulary = RunVocabulary(Vocabulary(), Runs(3), b"abc")
+    last = [large, 3, 2, 1, 0, 2]
+    keys = [np.full(len(last), large), np.full(len(last), large), np.array(last)]
+    assert vocabulary.ids(keys).tolist() == [0, 1, 2, 3, 4, 2]
+
+
 beginnings = st.sampled_from([b"", b"\0", b"begins as", b"begins a", b"begins as well" * 6])
 
 
@@ -172,3 +182,18 @@ def test_words_in_byte_order(more, words, separator):
     vocabulary = Vocabulary()
     ids = vocabulary.ids(Spellings(each))
     assert sorted_and_joined(vocabulary, ids, separator) == separator.join(sorted(each))
+
+
+def test_many_pairs_in_byte_order():
+    """Ordered by the places of their words, of which some begin as others do."""
+    words = [b"ab" * n + tail for n in range(9) for tail in (b"a", b"b", b"bb", b"ba")]
+    text = b"- ".join(map(b" ".join, product(words, words[1:])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splitter, "LONG", 0)
+        sets = Splitting().of([text], splitter.Splitter(b"ab", b""), Runs(2))
+    [pairs] = sets.dicts()
+    ids = np.arange(len(sets.vocabulary))
+    assert isinstance(sets.vocabulary, RunVocabulary)
+    assert sets.vocabulary.sort_as_words
+    assert len(pairs) >= first_words.MANY
+    assert sorted_and_joined(sets.vocabulary, ids, b"\n") == b"\n".join(sorted(pairs))

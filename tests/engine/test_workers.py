@@ -1,11 +1,13 @@
 """Work spread over processes: where it is done, and in what order it comes back."""
 
 import os
+import threading
+import time
 
 import pytest
 
 from cbngtrain.engine.errors import EngineError
-from cbngtrain.engine.workers import in_order
+from cbngtrain.engine.workers import AHEAD, in_order
 
 
 def _where(item):
@@ -26,6 +28,31 @@ def test_several_items_are_worked_on_elsewhere():
     places = {place for _, place in in_order(_where, iter(range(20)), 2)}
     assert 1 <= len(places) <= 2
     assert os.getpid() not in places
+
+
+def _wait_for_name(item):
+    while item and not item.exists():
+        time.sleep(0.01)
+
+
+def test_no_more_items_are_drawn_than_are_soon_needed(tmp_path):
+    """While the first one is worked on, few results wait for it."""
+    drawn = 0
+
+    def items():
+        nonlocal drawn
+        for drawn in range(1, 101):  # the test looks at it
+            if drawn == 50:
+                (tmp_path / "go").touch()
+            yield tmp_path / "go" if drawn == 1 else 0
+
+    results = in_order(_wait_for_name, items(), 2)
+    release = threading.Timer(1, (tmp_path / "go").touch)
+    release.start()
+    next(results)
+    assert drawn <= 2 * AHEAD + 2
+    assert len(list(results)) == 99
+    release.join()
 
 
 def test_a_single_item_is_worked_on_here():
