@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cbngtrain.engine import posix, regex
 from cbngtrain.engine.automaton import Automaton
-from cbngtrain.engine.finders import Gap, Run
+from cbngtrain.engine.finders import FEW_ENDINGS, Gap, Run
 from cbngtrain.engine.links import chains_of, is_linear
 from cbngtrain.engine.regex_tree import SyntaxProblem
 
@@ -118,22 +118,24 @@ def test_sets_around_a_byte_that_is_not_rare(text, pattern):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "letters", "finder"),
+    ("pattern", "pieces", "finder"),
     [
-        ("<.{1,9}>", "<>x\n", Gap),
-        ("ab.{0,12}>x", "ab>x", Gap),
-        ("<[^a].{2,10}>", "<a>x", Gap),
-        (r"n[^#][^\n]+[a-z]xx", "n#ax\\", Run),
+        ("<.{1,9}>", ["<", ">", "xx", "\n"], Gap),
+        ("ab.{0,12}>x", ["a", "ab", ">", "x", ">x"], Gap),
+        ("<[^a].{2,10}>", ["<", "a", ">", "xx"], Gap),
+        (r"n[^#][^\n]+[a-z]xx", ["n", "#", "ab", "xx", "axx", "\\"], Run),
     ],
 )
 @settings(max_examples=400)
 @given(data=st.data())
-def test_gaps_and_runs(pattern, letters, finder, data):
-    """Chains that are found in ways of their own."""
+def test_gaps_and_runs(pattern, pieces, finder, data):
+    """Chains that are found in ways of their own, of which one is for few matches in much text."""
     tree = posix.parse(pattern.encode(), extended=True, ignore_case=False, newline=False)
     [chain] = chains_of(tree, newline=False) or []
     assert finder.fits(chain)
-    _check(pattern, "E", data.draw(st.text(letters, max_size=60)).encode())
+    text = "".join(data.draw(st.lists(st.sampled_from(pieces), max_size=20))).encode()
+    _check(pattern, "E", text)
+    _check(pattern, "E", text + b"." * FEW_ENDINGS * 20)
 
 
 BASIC = {
