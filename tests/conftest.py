@@ -42,7 +42,12 @@ def is_fast_suite(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The fast suite's thousands of files, many of them synced, lie in memory where it has room."""
+    """
+    The fast suite's thousands of files, many of them synced, lie in memory where it has room.
+
+    What a shell starts in the background ignores SIGINT, and so would all that the tests start.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if is_fast_suite(config) and "TMPDIR" not in os.environ and has_room(MEMORY):  # noqa: TID251 - a test's own
         tempfile.tempdir = str(MEMORY)
 

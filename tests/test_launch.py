@@ -96,7 +96,7 @@ def test_running_job_is_found_and_waited_for(standin: JobsStandin, jobs: Jobs):
     found: dict[str, Ending] = {}
     second = threading.Thread(target=lambda: found.update(launched(jobs, of("One"))), daemon=True)
     second.start()
-    wait_until(lambda: sum(each.startswith("POST") for each in standin.seen) == 2)
+    wait_until(lambda: standin.worked("POST") == 2)
     go.touch()
     first.join(20)
     second.join(20)

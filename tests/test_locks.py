@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cbngtrain.locks import one_at_a_time
+from tests.conftest import wait_until
 
 HOLDER = """
 import sys, tempfile, time
@@ -29,7 +30,12 @@ def test_lock_waits_for_another_process_and_says_so(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
         assert other.stdout.readline() == "held\n"
-        killer = threading.Timer(0.3, other.kill)
+
+        def kill() -> None:
+            wait_until(lambda: "another build on this machine is at it" in caplog.text)
+            other.kill()
+
+        killer = threading.Thread(target=kill, daemon=True)
         killer.start()
 
         with one_at_a_time("key", "step"):

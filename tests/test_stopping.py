@@ -122,6 +122,36 @@ def test_killed_build_is_gone_on_with(site: Site, moment: str):
     assert site.run().lines == [NOTHING]
 
 
+LATE = """
+import subprocess, time
+
+make = subprocess.Popen.__init__
+
+def make_and_return_late(self, *args, **named):
+    make(self, *args, **named)
+    time.sleep(1)
+
+subprocess.Popen.__init__ = make_and_return_late
+"""
+
+
+@pytest.mark.parametrize("process", ["0", "4"], ids=["one after another", "four at once"])
+def test_step_that_runs_before_its_build_knows_of_it_is_stopped(site: Site, process: str):
+    """A process may be at work before the one that made it gets the processor again."""
+    slow(site, "create_ann")
+    late = site.base / "late"
+    late.mkdir()
+    (late / "sitecustomize.py").write_text(LATE)
+    doit = site.start("-n", process, env={"PYTHONPATH": str(late)})
+    site.wait_for_call("create_ann")
+
+    doit.send_signal(signal.SIGTERM)
+
+    out, _ = doit.communicate(timeout=20)
+    assert doit.returncode == 143, out
+    wait_until(lambda: not processes_in(site.base), 2)
+
+
 def test_step_of_a_build_that_was_killed_first_does_not_start(site: Site):
     """A build may die between making a process and the process asking to die with it."""
     late = site.base / "late"
@@ -145,16 +175,18 @@ def test_step_of_a_build_that_was_killed_first_does_not_start(site: Site):
 
 def test_second_build_in_one_checkout_waits(site: Site):
     """A second doit in one checkout waits for the first, says so, and trains nothing twice."""
-    slow(site, "create_ann", 1)
     first = site.start()
     site.wait_for_call("bayes_train")
+    first.send_signal(signal.SIGSTOP)  # until the second has looked
     second = site.start()
+    assert second.stdout
+    assert next(line for line in second.stdout if f"process {first.pid} is building in" in line)
+    first.send_signal(signal.SIGCONT)
 
     out, _ = second.communicate(timeout=60)
     first.communicate(timeout=60)
 
     assert (first.returncode, second.returncode) == (0, 0), out
-    assert f"process {first.pid} is building in" in out
     assert out.splitlines()[-1] == NOTHING
     assert len(site.calls) == 12
 

@@ -90,7 +90,7 @@ class LocalDispatcher:
         For a signal handler: it takes no lock and waits for nothing.
         """
         self._is_stopping = True
-        for group in list(self._groups):
+        for group in {*self._groups, *_children()}:
             _kill_group(group)
 
     def _lay_out(self, step: Step, inputs: Mapping[str, Made], directory: Path) -> None:
@@ -108,7 +108,6 @@ class LocalDispatcher:
             raise DispatchError(f"{step.name} is not started: the build is stopping")
         with output.open("wb") as file:
             process = self._started(step, directory, file.fileno())
-        self._groups.add(process.pid)
         try:
             return self._wait(step, process, output)
         finally:
@@ -117,9 +116,9 @@ class LocalDispatcher:
             self._groups.discard(process.pid)
 
     def _started(self, step: Step, directory: Path, output: int) -> "subprocess.Popen[bytes]":
-        """Start the command of *step*. Raises DispatchError."""
+        """Start the command of *step*, which `kill` kills. Raises DispatchError."""
         try:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*_DIE_WITH_PARENT, str(os.getpid()), *self._command(step)],
                 cwd=directory,
                 env={**self._settings.step_env, **_step_env(step)},
@@ -130,6 +129,10 @@ class LocalDispatcher:
             )
         except OSError as error:
             raise DispatchError(f"{step.name} cannot be started: {error}") from error
+        self._groups.add(process.pid)
+        if self._is_stopping:  # by now, and `kill` may not have known of it
+            _kill_group(process.pid)
+        return process
 
     def _command(self, step: Step) -> list[str]:
         """Return the command with its program's place on this machine."""
@@ -229,6 +232,15 @@ def _copy_conf(source: Path, directory: Path, wanted: Digest) -> None:
         place.write_bytes(path.read_bytes())
     if not directory.is_dir() or conf_digest(directory) != wanted:
         raise DispatchError(f"the configuration {source} has changed since the build began")
+
+
+def _children() -> list[int]:
+    """Return the processes that this one has made, be it that their `Popen` is not there yet."""
+    found: list[int] = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # that thread has just ended
+            found += map(int, path.read_text(encoding="ascii").split())
+    return found
 
 
 def _kill_group(group: int) -> None:

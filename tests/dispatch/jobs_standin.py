@@ -108,6 +108,11 @@ class JobsStandin:
         """Have the next requests whose path holds *path* answered so."""
         self.odd[method, path] = deque(statuses)
 
+    def worked(self, method: str) -> int:
+        """How many requests of that method have been done."""
+        with self.lock:  # which who does one holds, from its being seen on
+            return sum(each.startswith(f"{method} ") for each in self.seen)
+
     def names(self) -> list[str]:
         """The names of the jobs that were made, in order."""
         return [body["name"] for body in self.made]

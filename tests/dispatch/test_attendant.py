@@ -34,7 +34,7 @@ def test_step_that_leaves_its_record_is_done(stage: Stage, caplog: pytest.LogCap
     inputs = stage.inputs()
     stage.cluster.play = stage.succeed(STEP, inputs)
 
-    run(stage.dispatcher(), STEP, inputs)
+    run(stage.dispatcher(pace=replace(BRISK, last_lines=60)), STEP, inputs)
 
     assert [key_of(pod) for pod in stage.cluster.created] == [fingerprint(STEP, inputs)]
     assert stage.store.find(fingerprint(STEP, inputs))
@@ -305,7 +305,7 @@ def test_record_is_found_while_the_api_is_away(stage: Stage):
 
     stage.cluster.play = play
 
-    run(stage.dispatcher(), STEP, inputs)
+    run(stage.dispatcher(pace=replace(BRISK, deaf=60)), STEP, inputs)
 
     assert len(stage.cluster.created) == 1
 

@@ -79,7 +79,7 @@ def coordinator(scene: Scene, tmp_path: Path) -> Iterator[Coordinator]:
 def test_killed_coordinator_is_followed_by_another(coordinator: Coordinator):
     """The next one attaches to what runs: nothing is trained twice."""
     process = coordinator.start()
-    wait_until(lambda: coordinator.started == 1, 60)
+    wait_until(lambda: coordinator.started >= 1, 60)
     kill_hard(process)
 
     out, _ = coordinator.start().communicate(timeout=120)
@@ -91,7 +91,7 @@ def test_killed_coordinator_is_followed_by_another(coordinator: Coordinator):
 def test_stopped_coordinator_leaves_its_pods(coordinator: Coordinator):
     """SIGTERM: it ends in time, its pod goes on."""
     process = coordinator.start()
-    wait_until(lambda: coordinator.started == 1, 60)
+    wait_until(lambda: coordinator.started >= 1, 60)
     began = time.monotonic()
 
     process.send_signal(signal.SIGTERM)
@@ -106,7 +106,7 @@ def test_second_ctrl_c_deletes_the_pods(coordinator: Coordinator):
     """The first says so."""
     coordinator.scene.releases.programs = {"slow": toy_core(60)}
     process = coordinator.start()
-    wait_until(lambda: coordinator.started == 1, 60)
+    wait_until(lambda: coordinator.started >= 1, 60)
 
     process.send_signal(signal.SIGINT)
     time.sleep(1.5)

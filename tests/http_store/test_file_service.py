@@ -136,6 +136,7 @@ def test_build_through_the_service(site: Site, tmp_path):
         first = site.run(env=env)
         site.forget_calls()
         second = site.run(cwd=site.add_checkout("second"), env=env)
+        wait_until(lambda: running.log.read_text().count(" PUT /_/builds/") == 2)  # their last
         before = running.log.read_text().count("\n")
         third = site.run(env=env)
         asked = running.log.read_text().splitlines()[before:]
