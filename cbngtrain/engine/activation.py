@@ -60,7 +60,7 @@ STEPWISE = Steps(
     low=0.0,
     high=1.0,
 )
-"""core-contract, "Network"; all digits as in libfann 2.2 (fann_activation.h, fann.c)."""
+"""All digits as in libfann 2.2 (fann_activation.h, fann.c)."""
 
 SYMMETRIC_STEPWISE = Steps(
     points=(

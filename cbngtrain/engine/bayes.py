@@ -2,8 +2,8 @@
 The Bayes database: how many good and how many bad edits contained a word.
 
 A Berkeley DB 5.3 B-tree in one file. Key: the word's bytes. Value: 8 bytes, two unsigned
-little-endian 32-bit numbers, edits with the word that were good and that were bad
-(core-contract, "Bayes database").
+little-endian 32-bit numbers, edits with the word that were good and that were bad (the core's
+bayesdb.hpp).
 
 Without numpy, which takes longer to import than most lists take to be counted.
 """
@@ -32,7 +32,7 @@ except ImportError as missing:
     ) from missing
 
 EDIT_TOTALS = b"_EDIT_TOTALS"
-"""The key whose counts are those of all edits (core-contract, "Bayes database")."""
+"""The key whose counts are those of all edits (the core's bayesdb.hpp)."""
 
 VALUE = Struct("<II")
 """A value: good and bad edits, unsigned, 32 bits, little-endian."""
@@ -41,7 +41,7 @@ PAGE_SIZE = 4096  # bytes; what the native core's files have
 
 CACHE_BYTES = 16 << 20  # Berkeley DB's own 256 KB make it write pages more than once
 
-MIN_EDITS = 3  # words of fewer edits are pruned (core-contract, "Bayes database")
+PRUNED_BELOW = 3  # edits; words of fewer are pruned (the core's create_bayes_db.cpp)
 MIN_DEVIATION = array("f", [0.15])[0]  # of p from 0.5; words nearer are pruned (same place)
 
 WordCounts = dict[bytes, tuple[int, int]]
@@ -68,15 +68,15 @@ def pruned(words: WordCounts) -> WordCounts:
     """
     Return the words that tell good from bad, and `EDIT_TOTALS`.
 
-    A word goes if ``|0.5 - p| < MIN_DEVIATION`` in 32-bit floats or it has fewer than `MIN_EDITS`
-    edits; one whose p is NaN stays, as in the native core.
+    A word goes if ``|0.5 - p| < MIN_DEVIATION`` in 32-bit floats or it has fewer edits than
+    `PRUNED_BELOW`; one whose p is NaN stays, as in the native core.
     """
     shares = vandalism_shares(words)
     deviations = _float32(abs(0.5 - share) for share in shares.values())
     kept = {
         counts
         for counts, deviation in zip(shares, deviations, strict=True)
-        if sum(counts) >= MIN_EDITS and not deviation < MIN_DEVIATION
+        if sum(counts) >= PRUNED_BELOW and not deviation < MIN_DEVIATION
     }
     return {word: counts for word, counts in words.items() if counts in kept or word == EDIT_TOTALS}
 

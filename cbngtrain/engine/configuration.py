@@ -1,8 +1,9 @@
 """
 The configuration directory: libconfig files whose values know where they stand.
 
-Syntax and values are libconf's. The includes are resolved here, because the native core takes
-them relative to the working directory, and a configuration should work from anywhere.
+Syntax and values are libconf's, but for strings with bytes that are not UTF-8, which are kept. The
+includes are resolved here, because the native core takes them relative to the working directory,
+and a configuration should work from anywhere.
 """
 
 import re

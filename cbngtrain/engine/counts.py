@@ -25,15 +25,14 @@ class Counts(NamedTuple):
     ids: Ints
     times: Ints
 
+    def where(self, which: Bools) -> "Counts":
+        """Some of the words of each set."""
+        if which.all():
+            return self
+        return Counts(kept(self.starts, which), self.ids[which], self.times[which])
+
 
 def summed(starts: Ints, ids: Ints, times: Ints) -> Counts:
     """The counts of words that may occur several times in a set."""
     groups = grouped(starts, [ids], times)
     return Counts(groups.starts, groups.keys[0], groups.sums)
-
-
-def where(counts: Counts, which: Bools) -> Counts:
-    """Some of the words of each set."""
-    if which.all():
-        return counts
-    return Counts(kept(counts.starts, which), counts.ids[which], counts.times[which])

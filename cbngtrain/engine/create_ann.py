@@ -17,9 +17,9 @@ from cbngtrain.engine.activation import Activation
 from cbngtrain.engine.errors import EngineError, FormatError
 from cbngtrain.engine.network import STEEPNESS, Floats, Layer, Network, load_network, write_network
 from cbngtrain.engine.output import whole_file
-from cbngtrain.engine.slopes import Slopes
+from cbngtrain.engine.slopes import EpochResult, Slopes
 from cbngtrain.engine.start_weights import start_weights
-from cbngtrain.engine.training import Limits, Progress, best_trained, trained
+from cbngtrain.engine.training import Limits, best_trained, trained
 from cbngtrain.engine.training_rows import TrainingRows, read_training_rows
 
 USAGE = "usage: create_ann OUT.fann IN.dat MAX_EPOCHS DESIRED_ERROR HIDDEN…"
@@ -103,10 +103,10 @@ def _trained(
     return weights
 
 
-def _print(progress: Progress) -> None:
+def _print(epoch: int, result: EpochResult) -> None:
     """Print a line as libfann does."""
-    epoch, error, bit_fail = progress
-    print(f"Epochs     {epoch:8d}. Current error: {error:.10f}. Bit fail {bit_fail}.", flush=True)
+    told = f"Current error: {result.error:.10f}. Bit fail {result.bit_fail}."
+    print(f"Epochs     {epoch:8d}. {told}", flush=True)
 
 
 def _given(path: Path, sizes: tuple[int, ...]) -> list[Floats]:

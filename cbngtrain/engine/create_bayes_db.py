@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cbngtrain.engine.bayes import EDIT_TOTALS, MIN_EDITS, pruned, write_database
+from cbngtrain.engine.bayes import EDIT_TOTALS, PRUNED_BELOW, pruned, write_database
 from cbngtrain.engine.errors import EngineError
 from cbngtrain.engine.word_list import word_counts
 
@@ -22,7 +22,7 @@ def main(args: Sequence[str], _env: Mapping[str, str]) -> int:
         raise EngineError(USAGE)
     database, word_list = map(Path, args)
     print("Processing words ...")
-    words = word_counts(word_list, MIN_EDITS)
+    words = word_counts(word_list, PRUNED_BELOW)
     good, bad = words[EDIT_TOTALS]
     print(f"{good + bad} edits, {bad} of them vandalism")
     print("Pruning ...")

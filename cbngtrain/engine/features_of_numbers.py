@@ -45,7 +45,10 @@ def float_set_creator(block: Block) -> list[Link]:
             return found
         numbers, is_whole = table.numbers(name)
         if not is_whole:
-            block.refuse("properties", f'there is no property "{name}"')
+            is_there = table.presence(name)
+            if not any(is_there):
+                block.refuse("properties", f'there is no property "{name}"')
+            table.require(name, is_there)
         return numbers.astype(np.float32)[:, None]
 
     def run(table: Table) -> None:

@@ -1,7 +1,7 @@
 """Modules that make word sets of texts, and what they measure words by. See features.py."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -119,10 +119,10 @@ def bayesian_scorer(block: Block) -> list[Link]:
     source, target = block.text("input"), block.text("output")
     count = block.text("numwords_out", "")
     ranges = block.group("probability_ranges") if "probability_ranges" in block else Block()
-    least = block.integer("min_edits", scorer.MIN_EDITS)
+    least = block.integer("min_edits", scorer.DEFAULT_MIN_EDITS)
     machine = scorer.Scorer(
         probabilities=_probabilities(Path(block.text("dbfile")), least),
-        num_words=block.integer("num_words", scorer.NUM_WORDS),
+        num_words=block.integer("num_words", scorer.DEFAULT_NUM_WORDS),
         default_score=_float32(block.number("default_score", 0)),
         max_low=_float32(block.number("max_word_low_score", 0.5)),
         min_high=_float32(block.number("min_word_high_score", 0.5)),
@@ -161,20 +161,9 @@ def _per_word_set(source: str, target: str, function: Callable[[WordSets], Colum
     return Step((source,), (target,), run)
 
 
+@cache
 def _probabilities(path: Path, min_edits: int) -> scorer.WordProbabilities:
     """Those of a database, read once however many scorers have it."""
-    try:
-        status = path.stat()
-    except OSError:
-        return scorer.word_probabilities(bayes.read_database(path), min_edits)  # says why not
-    version = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-    return _probabilities_of(path, min_edits, version)
-
-
-@lru_cache(maxsize=2)
-def _probabilities_of(
-    path: Path, min_edits: int, _version: tuple[int, ...]
-) -> scorer.WordProbabilities:
     return scorer.word_probabilities(bayes.read_database(path), min_edits)
 
 

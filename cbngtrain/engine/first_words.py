@@ -44,10 +44,10 @@ def sorted_and_joined(vocabulary: AnyVocabulary, ids: Ints, separator: bytes) ->
     return joined([vocabulary.spelled(ordered).packed], b"", separator).removesuffix(separator)
 
 
-def near(vocabulary: AnyVocabulary) -> NDArray[np.unsignedinteger]:
+def beginnings(vocabulary: AnyVocabulary) -> NDArray[np.unsignedinteger]:
     """Numbers that order a vocabulary's words, as far as their beginnings do; (n_words,)."""
     if isinstance(vocabulary, RunVocabulary) and vocabulary.sort_as_words:
-        first = near(vocabulary.of)
+        first = beginnings(vocabulary.of)
         return np.append(first, first.dtype.type(0))[vocabulary.keys[0]]  # 0: of an empty word
     if not vocabulary.words.is_packed:
         return vocabulary.column(_first_two)
@@ -68,22 +68,24 @@ def _inverse(permutation: Ints) -> Ints:
 
 def _first_eight(words: Spellings) -> NDArray[np.uint64]:
     """Their first eight bytes, or if these are too often the same, their places in byte order."""
-    near = words.packed.first_bytes()
-    is_told_apart = np.count_nonzero(np.diff(np.sort(near))) * TOO_OFTEN >= len(words)
-    return near if is_told_apart else _ranks(words).astype(np.uint64)
+    eights = words.packed.first_bytes()
+    is_told_apart = np.count_nonzero(np.diff(np.sort(eights))) * TOO_OFTEN >= len(words)
+    return eights if is_told_apart else _ranks(words).astype(np.uint64)
 
 
 def _first_two(words: Spellings) -> NDArray[np.uint16]:
     return np.array(words.words, "S2").view(">u2").astype(np.uint16)
 
 
-def least(near: NDArray[np.unsignedinteger], starts: Ints, number: int) -> Bools:
+def may_be_first(beginnings: NDArray[np.unsignedinteger], starts: Ints, number: int) -> Bools:
     """Which items may be among so many least ones of their row: all of a short one."""
     sizes = np.diff(starts)
-    limits = np.full(len(sizes), near.max(initial=0))
+    limits = np.full(len(sizes), beginnings.max(initial=0))
     for row in np.flatnonzero(sizes > max(FEW, number)).tolist():
-        limits[row] = np.partition(near[starts[row] : starts[row + 1]], number - 1)[number - 1]
-    return near <= np.repeat(limits, sizes)
+        limits[row] = np.partition(beginnings[starts[row] : starts[row + 1]], number - 1)[
+            number - 1
+        ]
+    return beginnings <= np.repeat(limits, sizes)
 
 
 def rows_of_smallest(

@@ -20,7 +20,7 @@ from cbngtrain.engine.errors import FormatError
 
 Floats = npt.NDArray[np.float32]
 
-STEEPNESS = 0.5  # of every neuron the core makes (core-contract, "Network")
+STEEPNESS = 0.5  # of every neuron the core makes (libfann's default)
 
 _ROWS_AT_ONCE = 64  # by 100 neurons of float32: stays in the first-level cache (measured)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 INT_LIMIT = 2**31  # the core keeps numbers in 32 bits
-SHOWN = 40  # bytes of a value in a message
+SHOWN = 40  # characters of a value in a message
 
 TRUE = frozenset({"t", "true", "y", "yes", "1"})
 FALSE = frozenset({"f", "false", "n", "no", "0"})
@@ -43,7 +43,7 @@ def _integer(value: str) -> int:
     if match is None:
         raise ValueError(f'"{shown(value)}" is not a number')
     digits = match[1] + match[2]
-    if len(digits) > SHOWN or not 0 <= int(digits) < INT_LIMIT:
+    if len(digits) > len(str(-INT_LIMIT)) or not 0 <= int(digits) < INT_LIMIT:
         raise ValueError(f"{shown(digits)} is not between 0 and {INT_LIMIT - 1}")
     return int(digits)
 

@@ -59,8 +59,8 @@ def _at_least(scores: NDArray[np.float32], thresholds: NDArray[np.float32]) -> N
 
 def thresholds(interval: np.float32) -> NDArray[np.float32]:
     """0 to 1 in steps of *interval*, accumulated in 32-bit floats."""
-    count = int(1 / interval) + 2
-    steps = np.full(2 * count, interval, np.float32)
+    count = 2 * (int(1 / interval) + 2)  # more than enough: sums in 32 bits may fall short
+    steps = np.full(count, interval, np.float32)
     steps[0] = 0
     accumulated = np.cumsum(steps, dtype=np.float32)
     return accumulated[accumulated <= 1]

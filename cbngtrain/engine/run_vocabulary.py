@@ -146,7 +146,12 @@ AnyVocabulary = Vocabulary | RunVocabulary
 
 
 def _numbered(keys: Sequence[Ints]) -> Numbered:
-    """The numbers of runs, equal ones alike."""
+    """
+    The numbers of runs, equal ones alike.
+
+    Items are brought together by as many high bits as leave room for their places below (see
+    `together`); so the keys are moved up, and where they leave no room all bits are compared.
+    """
     each = keys[0] + 1
     for key in keys[1:]:
         width = int(key.max(initial=NOTHING)) + 2

@@ -8,6 +8,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from cbngtrain.engine.bayes import EDIT_TOTALS
 from cbngtrain.engine.groups import rows_of
 from cbngtrain.engine.run_vocabulary import AnyVocabulary, RunVocabulary
 from cbngtrain.engine.spellings import Spellings
@@ -17,14 +18,13 @@ from cbngtrain.engine.word_sets import WordSets
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-PRIOR = 0.5  # of a word that was never seen, in the corrected probability
+PRIOR = 0.5  # of a word that was never seen (as all here: the core's bayesprocessors.hpp)
 PRIOR_WEIGHT = 4.0  # edits that the prior counts for
-TOTALS = b"_EDIT_TOTALS"
 
 _BUCKET_BITS = 22  # of a hash: 4 MB of flags, of which a database of 100,000 words sets 2 %
 
-MIN_EDITS = 4  # the scorer's defaults
-NUM_WORDS = 20
+DEFAULT_MIN_EDITS = 4
+DEFAULT_NUM_WORDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,9 @@ class Scores:
 class WordProbabilities:
     """
     What words say, the least telling one first: the one whose probability is nearest to 0.5.
+
+    Called on words it gives their ranks; told apart by identity, so that a vocabulary can
+    remember them (`Vocabulary.column`).
 
     Attributes:
         ranks: Word → its place in the arrays.
@@ -115,16 +118,18 @@ def word_probabilities(
     Args:
         database: Word → edits with it that were good, that were bad; ``_EDIT_TOTALS`` counts
             all edits.
-        min_edits: See above.
+        min_edits: Words of fewer edits do not count.
 
-    Both are 32-bit floats: p = (b/B) / (b/B + g/G), and c = (4 · 0.5 + n · p) / (4 + n) with
-    n = g + b. As in the native core every operation of p and the product n · p are done in
-    32 bits, the other operations of c in doubles (which shows in the seventh digit of a
-    score). Where a total is 0 both are NaN. Of words that are as far from 0.5 the one with the
-    lower probability comes first.
+    Returns:
+        Per word with g good and b bad edits of G and B in all, in doubles that hold 32-bit
+        floats: `raw` p = (b/B) / (b/B + g/G), and `corrected` c = (4 · 0.5 + n · p) / (4 + n)
+        with n = g + b. As in the native core every operation of p and the product n · p are
+        done in 32 bits, the other operations of c in doubles (which shows in the seventh digit
+        of a score). Where a total is 0 both are NaN. Of words that are as far from 0.5 the one
+        with the lower probability comes first.
     """
     seen = {word: edits for word, edits in database.items() if sum(edits) >= min_edits}
-    totals = np.array(database.get(TOTALS, (0, 0)), np.float32)
+    totals = np.array(database.get(EDIT_TOTALS, (0, 0)), np.float32)
     edits = np.array(list(seen.values()), np.int64).reshape(-1, 2)  # good, bad
     number = edits.sum(axis=1)
     with np.errstate(all="ignore"):

@@ -28,11 +28,14 @@ from cbngtrain.engine.network import STEEPNESS
 
 Floats = npt.NDArray[np.float32]
 
-BIT_FAIL = np.float32(0.35)  # |wanted - output| from which on an output counts as wrong (FANN)
+BIT_FAIL = np.float32(0.35)  # |wanted - output| from which on an output counts as wrong (fann.c)
 
-LOWEST_OUTPUT, HIGHEST_OUTPUT = np.float32(0.01), np.float32(0.99)  # for the derivative only
+LOWEST_OUTPUT, HIGHEST_OUTPUT = (
+    np.float32(0.01),
+    np.float32(0.99),
+)  # for the derivative only (fann_train.c)
 
-LARGEST_DIFFERENCE = 0.9999999  # beyond it the tanh error function is ±17, not infinite
+LARGEST_DIFFERENCE = 0.9999999  # beyond it the tanh error function is ±17 (fann_train.c)
 LARGEST_ERROR = 17.0
 
 _ZERO, _MIDDLE, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -208,7 +211,7 @@ def _times_derivative(delta: Floats, layer: _Buffers) -> None:
     """
     Multiply *delta* in place with the sigmoid's derivative at the layer's outputs y.
 
-    That is 2 · steepness · y · (1 - y) with y within 0.01…0.99 (core-contract, "Network");
+    That is 2 · steepness · y · (1 - y) with y within 0.01…0.99 (libfann's fann_train.c);
     2 · steepness is 1.
     """
     y = layer.scratch

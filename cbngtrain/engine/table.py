@@ -111,21 +111,26 @@ class Table:
             FormatError: An edit has none, or it is of none of *kinds* (where given).
         """
         column = self.optional(name)
+        if isinstance(column, list):
+            self.require(name, [value is not None for value in column])
+            for edit, value in zip(self.edits, column, strict=True):
+                if kinds and not isinstance(value, kinds):
+                    raise self._of_wrong_type(name, edit)
+            return column
         if isinstance(column, WordSets):
-            self._require(name, column.is_there)
-        elif isinstance(column, list):
-            self._require(name, [value is not None for value in column])
-        values = column if isinstance(column, list) else [column] if kinds else []
-        for edit, value in zip(self.edits, values, strict=False):
-            if kinds and not isinstance(value, kinds):
-                raise FormatError(self.path, edit.place, f"{name} is of the wrong type")
+            self.require(name, column.is_there)
+        if kinds:
+            raise self._of_wrong_type(name, self.edits[0])
         return column
 
-    def _require(self, name: str, is_there: Sequence[bool]) -> None:
-        """Refuse the first edit that has not the property."""
+    def require(self, name: str, is_there: Sequence[bool]) -> None:
+        """Raise the FormatError of the first edit that has not the property, if there is one."""
         for edit, has in zip(self.edits, is_there, strict=True):
             if not has:
                 raise FormatError(self.path, edit.place, f"the edit has no {name}")
+
+    def _of_wrong_type(self, name: str, edit: Edit) -> FormatError:
+        return FormatError(self.path, edit.place, f"{name} is of the wrong type")
 
     def word_sets(self, name: str) -> WordSets:
         """
@@ -136,7 +141,7 @@ class Table:
         """
         column = self.required(name)
         if not isinstance(column, WordSets):
-            raise FormatError(self.path, self.edits[0].place, f"{name} is of the wrong type")
+            raise self._of_wrong_type(name, self.edits[0])
         return column
 
     def floats(self, name: str) -> NDArray[np.float32]:
@@ -148,7 +153,7 @@ class Table:
         """
         values = np.asarray(self.required(name))
         if values.ndim != 1 or values.dtype.kind != "f":
-            raise FormatError(self.path, self.edits[0].place, f"{name} is of the wrong type")
+            raise self._of_wrong_type(name, self.edits[0])
         return values.astype(np.float32)
 
     def float_sets(self, name: str) -> NDArray[np.float32]:
@@ -161,11 +166,16 @@ class Table:
         values = self.float_set(name)
         if values is None:
             self.required(name)
-            raise FormatError(self.path, self.edits[0].place, f"{name} is of the wrong type")
+            raise self._of_wrong_type(name, self.edits[0])
         return values
 
     def texts(self, name: str) -> list[bytes | None]:
-        """The values of a property that is text, None where an edit has no such property."""
+        """
+        The values of a property that is text, None where an edit has no such property.
+
+        Raises:
+            FormatError: A value is not text.
+        """
         column: list[bytes | None] = self.optional(name)
         for edit, value in zip(self.edits, column, strict=True):
             if value is not None and type(value) is not bytes:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cbngtrain.engine.counts import Counts, summed, where
-from cbngtrain.engine.first_words import least, near, rows_of_smallest
+from cbngtrain.engine.counts import Counts, summed
+from cbngtrain.engine.first_words import beginnings, may_be_first, rows_of_smallest
 from cbngtrain.engine.groups import Groups, grouped, kept, starts_of
 from cbngtrain.engine.run_vocabulary import AnyVocabulary, Runs, RunVocabulary
 from cbngtrain.engine.split_texts import SplitTexts, Words, difference
@@ -60,7 +60,7 @@ class TextRuns:
         else:
             ids = self.run_vocabulary.ids(self.runs.spelled(self.texts.by.vocabulary, keys))
         total = summed(starts, ids, groups.sums)  # runs of different words may read the same
-        return where(total, total.times != 0)
+        return total.where(total.times != 0)
 
     def changed(self, change: Change) -> "TextRuns | None":
         """The changed runs, if to change their words changes them so."""
@@ -83,7 +83,7 @@ class TextRuns:
         if not isinstance(runs, RunVocabulary) or not runs.sort_as_words:
             return None
         # What `NOTHING` stands for, an empty word, comes last, where -1 finds it.
-        order = np.append(near(words), np.uint8(0))
+        order = np.append(beginnings(words), np.uint8(0))
         groups = _first_runs(Words(starts, ids), self.runs.length, order, number)
         spelled = runs.runs.spelled(words, groups.keys).words
         counted = zip(spelled, groups.sums.tolist(), strict=True)
@@ -105,7 +105,7 @@ def _first_runs(
     first_words = order[keys[0]]
     repeated = len(first_words) // len(order) ** length  # times each run, at least, on the average
     number = wanted * max(1, repeated)
-    which = least(first_words, starts, number)
+    which = may_be_first(first_words, starts, number)
     while True:
         taken = kept(starts, which)
         groups = grouped(taken, [key[which] for key in keys])
@@ -113,4 +113,4 @@ def _first_runs(
         if not short.any():
             return groups
         number *= _TIMES_MORE
-        which |= np.repeat(short, numbers) & least(first_words, starts, number)
+        which |= np.repeat(short, numbers) & may_be_first(first_words, starts, number)

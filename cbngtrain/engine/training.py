@@ -3,7 +3,7 @@ Training by iRPROP-, as libfann does it: every weight has a step of its own.
 
 A step grows while its weight's slope keeps its sign and halves when the sign changes; only the
 sign of a slope is used. C. Igel and M. Hüsken, "Improving the Rprop Learning Algorithm" (2000);
-all figures are libfann's (core-contract, "Network").
+all figures are libfann's (fann_train.c, fann.c).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,14 +25,6 @@ LARGEST_STEP = np.float32(50)
 LARGEST_WEIGHT = np.float32(1500)
 
 
-class Progress(NamedTuple):
-    """One epoch: its number from 1, and error and bit fail of the weights before its update."""
-
-    epoch: int
-    error: float
-    bit_fail: int
-
-
 class Limits(NamedTuple):
     """When training ends: after so many epochs, or at a mean squared error that is low enough."""
 
@@ -40,7 +32,8 @@ class Limits(NamedTuple):
     desired_error: float
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[int, EpochResult], None]
+"""Is told each epoch's number, from 1 on, and the result of the weights before its update."""
 
 
 @dataclass(slots=True)
@@ -83,8 +76,8 @@ def trained(
     ends with that epoch's update done.
     """
     last = list(weights)
-    for progress, _, after in _epochs(weights, slopes, limits):
-        report(progress)
+    for epoch, result, after in _epochs(weights, slopes, limits):
+        report(epoch, result)
         last = after
     return last
 
@@ -113,11 +106,11 @@ def best_trained(weights: Sequence[Floats], slopes: Slopes, limits: Limits, repo
     kept: Kept | None = None
     last = list(weights)
     epoch = 0
-    for progress, result, after in _epochs(weights, slopes, limits):
-        report(progress)
+    for epoch, result, after in _epochs(weights, slopes, limits):
+        report(epoch, result)
         if kept is None or result.error < kept.result.error:
-            kept = Kept(last, epoch, result)
-        last, epoch = after, progress.epoch
+            kept = Kept(last, epoch - 1, result)
+        last = after
     final = slopes.at(last)
     if kept is None or final.error < kept.result.error:
         return Kept(last, epoch, final)
@@ -126,14 +119,13 @@ def best_trained(weights: Sequence[Floats], slopes: Slopes, limits: Limits, repo
 
 def _epochs(
     weights: Sequence[Floats], slopes: Slopes, limits: Limits
-) -> Iterator[tuple[Progress, EpochResult, list[Floats]]]:
-    """Yield each epoch: its progress, its result, and the weights after its update."""
+) -> Iterator[tuple[int, EpochResult, list[Floats]]]:
+    """Yield each epoch: its number from 1, its result, and the weights after its update."""
     layers = [Rprop(layer_weights) for layer_weights in weights]
     for epoch in range(1, limits.max_epochs + 1):
         result = slopes.at([layer.weights for layer in layers])
         for layer, layer_slopes in zip(layers, result.slopes, strict=True):
             layer.move(layer_slopes)
-        progress = Progress(epoch, result.error, result.bit_fail)
-        yield progress, result, [layer.weights for layer in layers]
+        yield epoch, result, [layer.weights for layer in layers]
         if result.error <= limits.desired_error:
             return

@@ -2,7 +2,7 @@
 A network's training file: what the network is to learn, row by row.
 
 The first line is ``rows inputs outputs``; then two lines per row, its inputs and its wanted
-outputs, numbers joined by spaces (core-contract, ``write_ann_training_data``).
+outputs, numbers joined by spaces (the core's neuralnet.hpp, ``WriteAnnTrainingData``).
 """
 
 import re

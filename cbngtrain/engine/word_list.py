@@ -2,7 +2,7 @@
 Word lists, ``main_bayes_train.dat`` and the like: in how many edits did each word occur?
 
 A line is ``V word``: the word occurred in one edit, which was vandalism where V, read as C's
-``atoi`` does, is not 0 (core-contract, "Bayes database").
+``atoi`` does, is not 0 (the core's create_bayes_db.cpp).
 """
 
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 from cbngtrain.engine.bayes import EDIT_TOTALS, WordCounts
 from cbngtrain.engine.errors import FormatError
 
-SHORTEST_LINE = 3  # bytes; shorter lines are skipped (core-contract, "Bayes database")
+SHORTEST_LINE = 3  # bytes; shorter lines are skipped (the core's create_bayes_db.cpp)
 
 _LONG_LIST = 8 << 20  # bytes, half a million lines: here arrays begin to be faster (measured)
 

@@ -6,12 +6,12 @@ A column counts when it is asked for. Where its sets are the words of texts it k
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
-from cbngtrain.engine.counts import Counts, summed, where
-from cbngtrain.engine.first_words import least, near, rows_of_smallest
+from cbngtrain.engine.counts import Counts, summed
+from cbngtrain.engine.first_words import beginnings, may_be_first, rows_of_smallest
 from cbngtrain.engine.groups import rows_of, starts_of
 from cbngtrain.engine.run_vocabulary import AnyVocabulary, Runs, RunVocabulary
 from cbngtrain.engine.spellings import Spellings
@@ -98,21 +98,20 @@ class WordSets:
 
         def count() -> Counts:
             total = summed(*_together(ours, theirs, -1))
-            return where(total, total.times != 0)
+            return total.where(total.times != 0)
 
         return WordSets(ours.vocabulary, count, self.is_there)
 
     def with_words_of(self, other: "WordSets") -> "WordSets":
         """These sets, and 0 times the words that others have besides."""
         ours, theirs = _of_one_vocabulary(self, other)
-        count = partial(_together, ours, theirs, 0)
-        return WordSets(ours.vocabulary, lambda: summed(*count()), self.is_there)
+        return WordSets(ours.vocabulary, lambda: summed(*_together(ours, theirs, 0)), self.is_there)
 
     def where_above(self, *, sign: int) -> "WordSets":
         """The words that occur more than 0 times (*sign* -1: less), how often without its sign."""
 
         def count() -> Counts:
-            starts, ids, times = where(self.counts, self.counts.times * sign > 0)
+            starts, ids, times = self.counts.where(self.counts.times * sign > 0)
             return Counts(starts, ids, times * sign)
 
         return WordSets(self.vocabulary, count, self.is_there)
@@ -136,7 +135,7 @@ class WordSets:
             starts, ids, times = self.counts
             _, new = self.vocabulary.changed(change)
             total = summed(starts, new[ids], times)
-            return where(total, total.ids != NOTHING)
+            return total.where(total.ids != NOTHING)
 
         texts = self.texts.changed(change) if self.texts else None
         return WordSets(into, count, self.is_there, texts)
@@ -146,8 +145,8 @@ class WordSets:
         if self.texts and (first := self.texts.first(number)) is not None:
             return first
         counts = self.counts
-        order = near(self.vocabulary)[counts.ids]
-        starts, ids, times = where(counts, least(order, counts.starts, number))
+        order = beginnings(self.vocabulary)[counts.ids]
+        starts, ids, times = counts.where(may_be_first(order, counts.starts, number))
         items = zip(self.vocabulary.spelled(ids).words, times.tolist(), strict=True)
         return rows_of_smallest(list(items), starts, number)
 

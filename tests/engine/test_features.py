@@ -102,6 +102,16 @@ def test_a_threshold_needs_a_number():
         after("apply_threshold", options, score=[0.1, None, 0.2])
 
 
+def test_a_float_set_names_the_edit_that_has_not_the_number():
+    """A property that no edit has is one that is not there at all."""
+    options = {"output": "set", "properties": ("n", "text_size")}
+    texts = [b"a", b"b", b"c"]
+    with pytest.raises(FormatError, match=r"^edits\.xml: EditID 1: the edit has no n$"):
+        after("float_set_creator", options, n=[0.5, None, 2.0], text=texts)
+    with pytest.raises(FormatError, match='there is no property "n"'):
+        after("float_set_creator", options, text=texts)
+
+
 ANY_KIND = {
     "texts": [b"a", b"b", b"0.5"],
     "truths": [True, False, True],

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbngtrain.engine import scorer, splitter
+from cbngtrain.engine.bayes import EDIT_TOTALS
 from cbngtrain.engine.packed import Packed
 from cbngtrain.engine.run_vocabulary import Runs
 from cbngtrain.engine.spellings import Spellings
@@ -22,11 +23,11 @@ databases = st.dictionaries(words, st.tuples(st.integers(0, 40), st.integers(0, 
 def plain_score(database, found, num_words, low, high):
     """Score and number of words, as the contract says it."""
     f = np.float32
-    good_total, bad_total = database[scorer.TOTALS]
+    good_total, bad_total = database[EDIT_TOTALS]
     kept = []
     for word in found:
         good, bad = database.get(word, (0, 0))
-        if good + bad < scorer.MIN_EDITS:
+        if good + bad < scorer.DEFAULT_MIN_EDITS:
             continue
         p = f(bad) / f(bad_total) / (f(bad) / f(bad_total) + f(good) / f(good_total))
         c = f((4 * 0.5 + float(f(good + bad) * p)) / (4 + good + bad))
@@ -46,10 +47,10 @@ def plain_score(database, found, num_words, low, high):
 )
 def test_scores(database, found, num_words, limits):
     """The words farthest from 0.5, corrected for how rarely they were seen."""
-    database = {**database, scorer.TOTALS: (50, 40)}
+    database = {**database, EDIT_TOTALS: (50, 40)}
     low, high = (float(np.float32(limit)) for limit in limits)
     machine = scorer.Scorer(
-        probabilities=scorer.word_probabilities(database, scorer.MIN_EDITS),
+        probabilities=scorer.word_probabilities(database, scorer.DEFAULT_MIN_EDITS),
         num_words=num_words,
         default_score=0.0,
         max_low=low,
@@ -65,7 +66,7 @@ def test_scores(database, found, num_words, limits):
 @given(databases, st.lists(words))
 def test_packed_words_have_the_same_probabilities(database, found):
     """Of them most are told by their hashes not to be in the database."""
-    ranks = scorer.word_probabilities(database, scorer.MIN_EDITS)
+    ranks = scorer.word_probabilities(database, scorer.DEFAULT_MIN_EDITS)
     expected = [ranks.ranks.get(word, NOTHING) for word in found]
     assert ranks(Spellings(found)).tolist() == expected
     assert ranks(Spellings(Packed.of(found))).tolist() == expected
@@ -73,7 +74,7 @@ def test_packed_words_have_the_same_probabilities(database, found):
 
 def test_ranges_count_raw_probabilities():
     """Both ends of a range belong to it."""
-    database = {b"bad": (0, 10), b"good": (10, 0), b"even": (5, 5), scorer.TOTALS: (10, 10)}
+    database = {b"bad": (0, 10), b"good": (10, 0), b"even": (5, 5), EDIT_TOTALS: (10, 10)}
     machine = scorer.Scorer(
         probabilities=scorer.word_probabilities(database, 4),
         num_words=20,
@@ -96,8 +97,8 @@ CHANGES = {"none": b"", "words that go": b"a-"}
 def test_runs_of_long_texts_are_looked_up(removed, texts, known):
     """Each run of a packed vocabulary has the rank that its bytes have, also of empty words."""
     change = Replacement(find=b"", replace=b"", remove=removed, removemulti=b"", keep=None)
-    database = dict.fromkeys(known, (9, 1)) | {scorer.TOTALS: (50, 40)}
-    probabilities = scorer.word_probabilities(database, scorer.MIN_EDITS)
+    database = dict.fromkeys(known, (9, 1)) | {EDIT_TOTALS: (50, 40)}
+    probabilities = scorer.word_probabilities(database, scorer.DEFAULT_MIN_EDITS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(splitter, "LONG", 0)
         sets = Splitting().of(texts, splitter.Splitter(b"abA", b"-"), Runs(2)).changed(change)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from cbngtrain.engine import slopes as slopes_module
 from cbngtrain.engine.activation import Activation, activated
 from cbngtrain.engine.network import Floats, Layer, Network
-from cbngtrain.engine.slopes import Slopes, stepwise, tanh_error
+from cbngtrain.engine.slopes import EpochResult, Slopes, stepwise, tanh_error
 from cbngtrain.engine.start_weights import start_weights
-from cbngtrain.engine.training import Limits, Progress, Rprop, best_trained, trained
+from cbngtrain.engine.training import Limits, Rprop, best_trained, trained
 from cbngtrain.engine.training_rows import TrainingRows
 
 Doubles = npt.NDArray[np.float64]
@@ -208,27 +208,27 @@ def test_steps(slopes: list[float], weight: float) -> None:
 def test_stops_at_the_desired_error() -> None:
     """Training ends with the epoch whose error is low enough, or with the last."""
     weights, rows = example(7, (6, 5, 1), 20)
-    reports: list[Progress] = []
+    reports: dict[int, EpochResult] = {}
     with Slopes((6, 5, 1), rows.inputs, rows.wanted) as slopes:
-        trained(weights, slopes, Limits(9, 0.0), reports.append)
-        assert [report.epoch for report in reports] == list(range(1, 10))
-        desired = reports[3].error
-        assert min(report.error for report in reports[:3]) > desired
+        trained(weights, slopes, Limits(9, 0.0), reports.__setitem__)
+        assert list(reports) == list(range(1, 10))
+        desired = reports[4].error
+        assert min(reports[epoch].error for epoch in (1, 2, 3)) > desired
         reports.clear()
-        trained(weights, slopes, Limits(9, desired), reports.append)
-    assert [report.epoch for report in reports] == [1, 2, 3, 4]
+        trained(weights, slopes, Limits(9, desired), reports.__setitem__)
+    assert list(reports) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 5, 30])
 def test_keeps_the_best(epochs: int) -> None:
     """The best weights have the lowest error of all epochs, and that is what is said of them."""
     weights, rows = example(8, (6, 5, 1), 60)
-    reports: list[Progress] = []
+    reports: dict[int, EpochResult] = {}
     with Slopes((6, 5, 1), rows.inputs, rows.wanted) as slopes:
-        kept = best_trained(weights, slopes, Limits(epochs, 0.0), reports.append)
+        kept = best_trained(weights, slopes, Limits(epochs, 0.0), reports.__setitem__)
         assert slopes.at(kept.weights).error == kept.result.error
-        final = slopes.at(trained(weights, slopes, Limits(epochs, 0.0), reports.append)).error
-    assert kept.result.error == min(final, *(report.error for report in reports))
+        final = slopes.at(trained(weights, slopes, Limits(epochs, 0.0), reports.__setitem__)).error
+    assert kept.result.error == min(final, *(result.error for result in reports.values()))
 
 
 @pytest.mark.parametrize("sizes", [(6, 5, 1), SIZES, (6, 1)], ids=str)
