@@ -8,9 +8,10 @@ named as *the core's* it is one of https://github.com/cluebotng/core.
 What is where, each line in the order in which it is best read:
 
 ===========  =====================================================================================
-a run        cluebotng: chunks, edits (property_types), table, outputs; workers, progress
-a chain      configuration, chain, features: features_of_texts, …_of_words, …_of_numbers
-texts        text; expressions: regex, posix, regex_tree, links, then finders or automaton
+a run        cluebotng: chunks, edits (property_types), table, outputs; workers, progress, errors
+a chain      configuration, chain, features: features_of_texts, features_of_words,
+             features_of_numbers
+texts        text; expressions: regex, posix, regex_tree, byte_chains, then finders or automaton
 words        splitter, split_texts, text_runs, word_sets; what they say: word_metrics, scorer
              how they are held: vocabulary, run_vocabulary, spellings, packed, hashes; groups,
              counts, first_words

@@ -20,11 +20,11 @@ from cbngtrain.engine.regex_tree import (
     NEWLINE,
     Bytes,
     Choice,
+    Concatenation,
     End,
     Node,
     One,
     Repeat,
-    Sequence,
     Start,
     SyntaxProblem,
     reversed_tree,
@@ -228,7 +228,7 @@ class _Machine:
                 state = self._state()
                 self._free[state] = [self._build(part, after) for part in parts]
                 return state
-            case Sequence(parts):
+            case Concatenation(parts):
                 for part in reversed(parts):
                     after = self._build(part, after)
                 return after

@@ -1,5 +1,5 @@
 """
-Ways to find the matches of a chain (see links.py), each for a shape of chain.
+Ways to find the matches of a chain (see byte_chains.py), each for a shape of chain.
 
 All of them find matches one after another: the leftmost, of those the longest, and the next one
 in what follows it; an empty match is the last.
@@ -8,7 +8,7 @@ in what follows it; an empty match is the last.
 import re
 from collections.abc import Iterator, Sequence
 
-from cbngtrain.engine.links import Chain, Link, atoms, chain_regex, links_regex
+from cbngtrain.engine.byte_chains import ByteChain, ByteLink, atoms, chain_regex, links_regex
 from cbngtrain.engine.regex_tree import ANY
 
 MIN_GAP = 8  # bytes from which on a gap is worth a way of its own
@@ -31,7 +31,7 @@ class Greedy:
     contradiction.
     """
 
-    def __init__(self, chain: Chain, *, newline: bool) -> None:
+    def __init__(self, chain: ByteChain, *, newline: bool) -> None:
         body = chain_regex(chain, newline=newline)
         self.regex = re.compile(body, re.DOTALL)
         self.at_start = chain.at_start
@@ -99,7 +99,7 @@ class Gap:
     """
 
     @staticmethod
-    def fits(chain: Chain) -> bool:
+    def fits(chain: ByteChain) -> bool:
         """Whether the chain has this shape."""
         split = _split(chain)
         if split is None:
@@ -108,8 +108,8 @@ class Gap:
         is_long = gap.of == ANY and gap.high is not None and gap.high >= MIN_GAP
         return is_long and bool(after) and all(len(link.of) == 1 for link in after)
 
-    def __init__(self, chain: Chain) -> None:
-        before, gap, after = _split(chain) or ((), Link(ANY), ())
+    def __init__(self, chain: ByteChain) -> None:
+        before, gap, after = _split(chain) or ((), ByteLink(ANY), ())
         self._begin = re.compile(links_regex(before), re.DOTALL)
         self._size = len(before)
         self._low, self._high = gap.low, gap.high or 0
@@ -139,18 +139,18 @@ class Fixed:
     """
 
     @staticmethod
-    def fits(chain: Chain) -> bool:
+    def fits(chain: ByteChain) -> bool:
         """Whether the chain has this shape, and a link that is rarer than the first one."""
         sizes = [len(link.of) for link in chain.links]
         is_fixed = bool(sizes) and all(link.is_fixed for link in chain.links)
         is_anchored = chain.at_start or chain.at_end
         return is_fixed and not is_anchored and min(sizes) * RARER < sizes[0]
 
-    def __init__(self, links: Sequence[Link]) -> None:
+    def __init__(self, links: Sequence[ByteLink]) -> None:
         self._size = len(links)
         self._rarest = min(range(len(links)), key=lambda index: len(links[index].of))
         self._table = translation(atoms(links))
-        standing = mapped(Chain(tuple(links))).links
+        standing = mapped(ByteChain(tuple(links))).links
         until, after = standing[: self._rarest + 1], standing[self._rarest + 1 :]
         rarest = links_regex(until[-1:])
         around = links_regex(until), links_regex(after)
@@ -203,7 +203,7 @@ class Run:
     """
 
     @staticmethod
-    def fits(chain: Chain) -> bool:
+    def fits(chain: ByteChain) -> bool:
         """Whether the chain has this shape, and looking for endings is quick."""
         split = _split(chain)
         if split is None:
@@ -213,8 +213,8 @@ class Run:
         is_literal = len(after) > 2 and len(after[-1].of) == len(after[-2].of) == 1
         return run.high is None and is_told_apart and is_literal
 
-    def __init__(self, chain: Chain) -> None:
-        before, run, after = _split(chain) or ((), Link(ANY), ())
+    def __init__(self, chain: ByteChain) -> None:
+        before, run, after = _split(chain) or ((), ByteLink(ANY), ())
         self._size = len(before)
         self._barriers = [bytes([byte]) for byte in sorted(ANY - run.of)]
         self._here = re.compile(links_regex(chain.links), re.DOTALL)
@@ -250,18 +250,18 @@ def translation(mapping: dict[int, int]) -> bytes:
     return bytes(mapping[byte] for byte in range(256))
 
 
-def mapped(chain: Chain) -> Chain:
+def mapped(chain: ByteChain) -> ByteChain:
     """The chain for a text of its atoms: a set that is one atom is one byte there."""
     mapping = atoms(chain.links)
     links = []
     for link in chain.links:
         standing = frozenset(mapping[byte] for byte in link.of)
         of = standing if len(standing) == 1 else link.of
-        links.append(Link(of, link.low, link.high))
-    return Chain(tuple(links), chain.at_start, chain.at_end)
+        links.append(ByteLink(of, link.low, link.high))
+    return ByteChain(tuple(links), chain.at_start, chain.at_end)
 
 
-def _split(chain: Chain) -> tuple[tuple[Link, ...], Link, tuple[Link, ...]] | None:
+def _split(chain: ByteChain) -> tuple[tuple[ByteLink, ...], ByteLink, tuple[ByteLink, ...]] | None:
     """The fixed links before, the one that is not, and those after; None for other chains."""
     loose = [index for index, link in enumerate(chain.links) if not link.is_fixed]
     if chain.at_start or chain.at_end or len(loose) != 1 or loose[0] == 0:

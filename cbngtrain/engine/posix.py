@@ -10,11 +10,11 @@ from cbngtrain.engine.regex_tree import (
     NEWLINE,
     Bytes,
     Choice,
+    Concatenation,
     End,
     Node,
     One,
     Repeat,
-    Sequence,
     Start,
     SyntaxProblem,
 )
@@ -93,7 +93,7 @@ class _Reader:
         parts: list[Node] = []
         while self.at < len(self.pattern) and not self._ends_sequence():
             parts.append(self._repeated(first=all(isinstance(part, Start) for part in parts)))
-        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
+        return parts[0] if len(parts) == 1 else Concatenation(tuple(parts))
 
     def _ends_sequence(self) -> bool:
         if self.extended:

@@ -16,8 +16,8 @@ from functools import partial
 
 from cbngtrain.engine import posix
 from cbngtrain.engine.automaton import Automaton
+from cbngtrain.engine.byte_chains import ByteChain, atoms, chains_of, is_linear, literal
 from cbngtrain.engine.finders import Fixed, Gap, Greedy, Run, Span, Union, mapped, translation
-from cbngtrain.engine.links import Chain, atoms, chains_of, is_linear, literal
 
 FAR_APART = 64  # bytes of a text for each match, at least, for which to take them out one by one
 
@@ -109,7 +109,7 @@ def compile_pattern(pattern: bytes, flags: str) -> Pattern:
     return Pattern(Automaton(tree, newline=newline).spans)
 
 
-def _special(chain: Chain, *, newline: bool) -> Pattern | None:
+def _special(chain: ByteChain, *, newline: bool) -> Pattern | None:
     """The pattern of a chain that has a way of its own."""
     is_anchored = chain.at_start and not (newline or chain.at_end or chain.may_be_empty)
     if is_anchored and is_linear(chain, newline=newline, is_alone=True):
@@ -126,7 +126,7 @@ def _special(chain: Chain, *, newline: bool) -> Pattern | None:
     return None
 
 
-def _by_re(chains: list[Chain], *, newline: bool) -> Pattern:
+def _by_re(chains: list[ByteChain], *, newline: bool) -> Pattern:
     """What finds the chains' matches by ``re``."""
     if len(chains) != 1:
         return Pattern(Union([Greedy(chain, newline=newline) for chain in chains]).spans)

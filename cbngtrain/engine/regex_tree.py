@@ -31,7 +31,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class Concatenation:
     """One part after the other; of no parts: the empty match."""
 
     parts: tuple["Node", ...]
@@ -53,7 +53,7 @@ class Repeat:
     high: int | None
 
 
-Node = One | Start | End | Sequence | Choice | Repeat
+Node = One | Start | End | Concatenation | Choice | Repeat
 
 
 def reversed_tree(tree: Node) -> Node:
@@ -69,5 +69,5 @@ def reversed_tree(tree: Node) -> Node:
             return Repeat(reversed_tree(part), low, high)
         case Choice(parts):
             return Choice(tuple(reversed_tree(part) for part in parts))
-        case Sequence(parts):
-            return Sequence(tuple(reversed_tree(part) for part in reversed(parts)))
+        case Concatenation(parts):
+            return Concatenation(tuple(reversed_tree(part) for part in reversed(parts)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cbngtrain import engine
 from cbngtrain.engine.bayes import read_database
 from cbngtrain.engine.errors import EngineError
 from cbngtrain.engine.output import whole_file
@@ -26,6 +27,14 @@ def test_usage_names_the_programs(arguments: tuple[str, ...], status: int, strea
 
     assert ended.returncode == status
     assert "cluebotng,create_bayes_db,print_bayes_db,create_ann" in getattr(ended, stream)
+
+
+def test_the_map_shows_every_module():
+    """And none that is not there, as far as its name tells that it is one."""
+    told = set(re.findall(r"\w+", engine.__doc__ or ""))
+    modules = {path.stem for path in Path(str(engine.__file__)).parent.glob("[a-z]*.py")}
+    assert modules - told == set()
+    assert {word for word in told if "_" in word} - modules == set()
 
 
 @pytest.mark.parametrize(

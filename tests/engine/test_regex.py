@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from cbngtrain.engine import posix, regex
 from cbngtrain.engine.automaton import Automaton
+from cbngtrain.engine.byte_chains import chains_of, is_linear
 from cbngtrain.engine.finders import FEW_ENDINGS, Gap, Run
-from cbngtrain.engine.links import chains_of, is_linear
 from cbngtrain.engine.regex_tree import SyntaxProblem
 
 REG_EXTENDED, REG_ICASE, REG_NEWLINE = 1, 2, 4  # glibc's regex.h

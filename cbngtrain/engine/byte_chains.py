@@ -8,18 +8,18 @@ and whether the work on a text stays in proportion to its length.
 
 import math
 import re
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cbngtrain.engine.regex_tree import (
     ANY,
     Bytes,
     Choice,
+    Concatenation,
     End,
     Node,
     One,
     Repeat,
-    Sequence,
     Start,
 )
 
@@ -30,7 +30,7 @@ MAX_SPELLED = 16  # repetitions that are spelled out, for the literal that a sea
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ByteLink:
     """A byte of a set, from *low* to *high* times (None: any number)."""
 
     of: Bytes
@@ -44,10 +44,10 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ByteChain:
     """Links one after the other, and whether the chain is anchored at its ends."""
 
-    links: tuple[Link, ...] = ()
+    links: tuple[ByteLink, ...] = ()
     at_start: bool = False
     at_end: bool = False
 
@@ -57,7 +57,7 @@ class Chain:
         return all(link.low == 0 for link in self.links)
 
 
-def chains_of(tree: Node, *, newline: bool) -> list[Chain] | None:
+def chains_of(tree: Node, *, newline: bool) -> list[ByteChain] | None:
     """
     The chains whose union the tree is; None where there is no such small union.
 
@@ -73,21 +73,21 @@ def chains_of(tree: Node, *, newline: bool) -> list[Chain] | None:
     return list(dict.fromkeys(chains))
 
 
-_Part = Link | Start | End
+_Part = ByteLink | Start | End
 _Sequences = list[tuple[_Part, ...]]
 
 
 def _alternatives(tree: Node) -> _Sequences | None:
     match tree:
         case One(of):
-            return [(Link(of),)]
+            return [(ByteLink(of),)]
         case Start() | End():
             return [(tree,)]
         case Repeat(part, low, high):
             return _repeated(part, low, high)
         case Choice(parts):
             return _joined([_alternatives(part) for part in parts])
-        case Sequence(parts):
+        case Concatenation(parts):
             return _product([_alternatives(part) for part in parts])
 
 
@@ -96,14 +96,14 @@ def _repeated(part: Node, low: int, high: int | None) -> _Sequences | None:
     if high == 0:
         return [()]
     if isinstance(part, One):
-        return [(Link(part.of, low, high),)]
+        return [(ByteLink(part.of, low, high),)]
     if high is None or high > MAX_CHAINS:
         return None
     once = _alternatives(part)
     return _joined([_product([once] * count) for count in range(low, high + 1)])
 
 
-def _joined(each: Items[_Sequences | None]) -> _Sequences | None:
+def _joined(each: Sequence[_Sequences | None]) -> _Sequences | None:
     found: _Sequences = []
     for sequences in each:
         if sequences is None or len(found) + len(sequences) > MAX_CHAINS:
@@ -112,7 +112,7 @@ def _joined(each: Items[_Sequences | None]) -> _Sequences | None:
     return found
 
 
-def _product(each: Items[_Sequences | None]) -> _Sequences | None:
+def _product(each: Sequence[_Sequences | None]) -> _Sequences | None:
     found: _Sequences = [()]
     for sequences in each:
         if sequences is None or len(found) * len(sequences) > MAX_CHAINS:
@@ -129,20 +129,20 @@ def _is_anchored_inside(sequence: tuple[_Part, ...]) -> bool:
     )
 
 
-def _anchored(sequence: tuple[_Part, ...]) -> Chain | None:
+def _anchored(sequence: tuple[_Part, ...]) -> ByteChain | None:
     """The sequence with its anchors at its ends; None where it matches nothing."""
     starts = [index for index, part in enumerate(sequence) if isinstance(part, Start)]
     ends = [index for index, part in enumerate(sequence) if isinstance(part, End)]
     first = starts[-1] + 1 if starts else 0
     last = ends[0] if ends else len(sequence)
     outside = (*sequence[:first], *sequence[last:])  # what can only be empty there
-    if any(isinstance(part, Link) and part.low for part in outside):
+    if any(isinstance(part, ByteLink) and part.low for part in outside):
         return None
-    links = tuple(part for part in sequence[first:last] if isinstance(part, Link))
-    return Chain(links, bool(starts), bool(ends))
+    links = tuple(part for part in sequence[first:last] if isinstance(part, ByteLink))
+    return ByteChain(links, bool(starts), bool(ends))
 
 
-def literal(links: Items[Link]) -> bytes:
+def literal(links: Sequence[ByteLink]) -> bytes:
     """The bytes that every match of the links begins with."""
     begin = bytearray()
     for link in links:
@@ -154,7 +154,7 @@ def literal(links: Items[Link]) -> bytes:
     return bytes(begin)
 
 
-def is_possessive(links: Items[Link], index: int) -> bool:
+def is_possessive(links: Sequence[ByteLink], index: int) -> bool:
     r"""
     Whether a link need never give back a byte that it took.
 
@@ -174,7 +174,7 @@ def is_possessive(links: Items[Link], index: int) -> bool:
     return True
 
 
-def is_linear(chain: Chain, *, newline: bool, is_alone: bool) -> bool:
+def is_linear(chain: ByteChain, *, newline: bool, is_alone: bool) -> bool:
     """
     Whether finding the chain's matches takes time in proportion to the text.
 
@@ -197,7 +197,9 @@ def is_linear(chain: Chain, *, newline: bool, is_alone: bool) -> bool:
     return is_open and _takes_few_steps(links, [*most[:-1], links[-1].low], begins_once=begins_once)
 
 
-def _takes_few_steps(links: Items[Link], most: Items[int | None], *, begins_once: bool) -> bool:
+def _takes_few_steps(
+    links: Sequence[ByteLink], most: Sequence[int | None], *, begins_once: bool
+) -> bool:
     """
     Whether attempts do but for long links, and few of them read the same of what these read.
 
@@ -220,7 +222,7 @@ def _takes_few_steps(links: Items[Link], most: Items[int | None], *, begins_once
     )
 
 
-def _begins_outside(links: Items[Link], index: int) -> bool:
+def _begins_outside(links: Sequence[ByteLink], index: int) -> bool:
     """Whether no byte that an attempt may begin with is one of the link's."""
     for link in links[:index]:
         if link.of & links[index].of:
@@ -230,7 +232,7 @@ def _begins_outside(links: Items[Link], index: int) -> bool:
     return False
 
 
-def _comes_from_outside(links: Items[Link], index: int) -> bool:
+def _comes_from_outside(links: Sequence[ByteLink], index: int) -> bool:
     """Whether an attempt passes a byte that is none of the link's on its way there."""
     return any(link.low and not link.of & links[index].of for link in links[:index])
 
@@ -246,7 +248,7 @@ def set_regex(of: Bytes) -> bytes:
     return b"[%b%b]" % (b"^" if negated else b"", b"".join(b"\\x%02x" % b for b in members))
 
 
-def links_regex(links: Items[Link]) -> bytes:
+def links_regex(links: Sequence[ByteLink]) -> bytes:
     """The links in the syntax of ``re``, under DOTALL: possessive where that is proved."""
     return b"".join(
         _link_regex(link, possessive=is_possessive(links, index), first=index == 0)
@@ -254,7 +256,7 @@ def links_regex(links: Items[Link]) -> bytes:
     )
 
 
-def chain_regex(chain: Chain, *, newline: bool) -> bytes:
+def chain_regex(chain: ByteChain, *, newline: bool) -> bytes:
     """The chain in the syntax of ``re``, under DOTALL, without its anchor at the start."""
     if not chain.at_end:
         return links_regex(chain.links)
@@ -265,7 +267,7 @@ def chain_regex(chain: Chain, *, newline: bool) -> bytes:
     return b"".join(greedy) + rb"(?=\n|\Z)"
 
 
-def _link_regex(link: Link, *, possessive: bool, first: bool) -> bytes:
+def _link_regex(link: ByteLink, *, possessive: bool, first: bool) -> bytes:
     one = set_regex(link.of)
     if link.is_fixed:
         return one
@@ -276,7 +278,7 @@ def _link_regex(link: Link, *, possessive: bool, first: bool) -> bytes:
     return one * spelled + repeated
 
 
-def atoms(links: Items[Link]) -> dict[int, int]:
+def atoms(links: Sequence[ByteLink]) -> dict[int, int]:
     """
     Byte → a byte that stands for it: no link tells the two apart.
 
