@@ -179,10 +179,10 @@ def is_linear(chain: ByteChain, *, newline: bool, is_alone: bool) -> bool:
     Whether finding the chain's matches takes time in proportion to the text.
 
     An attempt takes few steps but for its long links. If these never give back, and attempts
-    begin outside of the runs of bytes that they read, each run is read by only the few attempts
-    that begin shortly before it. A chain that is one link alone takes all it reads; and so does
-    the last link of any chain once it has as many bytes as it must have, unless the match of
-    another chain may be taken for this one.
+    begin outside of the runs of bytes that they read, or pass a byte outside shortly before,
+    each run is read by only the few attempts that begin shortly before it. A chain that is one
+    link alone takes all it reads; and so does the last link of any chain once it has as many
+    bytes as it must have, unless the match of another chain may be taken for this one.
     """
     links = chain.links
     if (chain.at_start or chain.at_end) and newline:
