@@ -20,6 +20,7 @@ PROGRAMS = {
 """Program → the module whose ``main(args, env)`` runs it; only that one is imported."""
 
 OF_WRITING = {errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
+"""What the system says when it takes no more of a file; here of standard output."""
 
 USAGE = f"usage: python -m cbngtrain.engine {{{','.join(PROGRAMS)}}} ARGS…"
 

@@ -35,7 +35,7 @@ MAX_KEPT = 4000  # deterministic states kept; when there are more, all are forgo
 APART = 64  # bytes from one place that is remembered to the next
 
 Places = set[tuple[int, frozenset[int]]]
-"""Places of a text, and where in the expression a match may have been there."""
+"""Places of a text, each with the states that an attempt was in there."""
 
 
 class Automaton:
@@ -115,7 +115,7 @@ class _Machine:
         Args:
             text: The text.
             begin: Not before the end of any match that was found.
-            passed: Where earlier searches of the text came by; what follows is read once.
+            passed: Where attempts came by in this text; what follows is not read again.
             at_start: The text begins at *begin*, as far as anchors are concerned.
         """
         after_newline = self._newline and begin > 0 and text[begin - 1] == NEWLINE

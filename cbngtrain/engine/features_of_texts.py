@@ -138,8 +138,9 @@ def character_replace(block: Block) -> list[Link]:
 
     def step(source: str, target: str) -> Step:
         def run(table: Table) -> None:
-            column = Deferred(table.texts(source), change)
-            table.put(target, column.values() if target in table.columns else column)
+            texts = table.texts(source)
+            column = Deferred(texts, change)
+            table.put(target, column.values() if None in texts else column)
 
         return Step((source,), (target,), run)
 
